@@ -1,0 +1,231 @@
+"""Every write to people, organizations, teams and projects."""
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+
+from allauth.account.models import EmailAddress
+from django.db import IntegrityError, transaction
+
+from accounts.models import (
+    Installation,
+    Invitation,
+    Organization,
+    OrganizationMembership,
+    Project,
+    Role,
+    Team,
+    TeamMembership,
+    User,
+)
+from accounts.principals import Principal
+
+INVITATION_LASTS = timedelta(days=7)
+
+
+class NotAllowed(Exception):
+    """The caller's role does not allow this."""
+
+
+class AlreadySetUp(Exception):
+    """There are users already, so the set-up link is void."""
+
+
+class NameTaken(Exception):
+    """Another team of the organization, or project of the team, has this name."""
+
+
+class AccountExists(Exception):
+    """There is an account with this email address; its owner signs in instead."""
+
+
+class AlreadyMember(Exception):
+    """The person is in this team already."""
+
+
+class InvitationNotUsable(Exception):
+    """The invitation was used, has expired, or was never made."""
+
+
+class WrongAccount(Exception):
+    """The invitation is for another email address."""
+
+
+@transaction.atomic
+def set_up(*, organization_name: str, email: str, password: str, at: datetime) -> OrganizationMembership:
+    """Make the first organization and its super admin, once in the life of an installation.
+
+    :raises AlreadySetUp: if there is a user, or another set-up is won by someone else at this moment.
+    """
+    if User.objects.exists():
+        raise AlreadySetUp
+    try:
+        with transaction.atomic():
+            Installation.objects.create(set_up_at=at)
+    except IntegrityError as error:
+        raise AlreadySetUp from error
+    organization = create_organization(name=organization_name, at=at)
+    user = create_user(email=email, password=password, at=at)
+    return add_to_organization(organization=organization, user=user, role=Role.SUPER_ADMIN, at=at)
+
+
+@transaction.atomic
+def create_organization(*, name: str, at: datetime) -> Organization:
+    return Organization.objects.create(name=name.strip(), created_at=at)
+
+
+@transaction.atomic
+def create_user(*, email: str, password: str | None, at: datetime, name: str = "") -> User:
+    """Make an account; without a password its owner signs in through a provider.
+
+    :raises AccountExists: if the address has an account, in whatever case it is written.
+    """
+    if User.objects.filter(email__iexact=email.strip()).exists():
+        raise AccountExists
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(email, password, name=name.strip(), created_at=at)
+    except IntegrityError as error:
+        raise AccountExists from error
+    EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
+    return user
+
+
+@transaction.atomic
+def add_to_organization(
+    *, organization: Organization, user: User, role: Role, at: datetime
+) -> OrganizationMembership:
+    """Give a person a role in an organization; one who is a member already keeps the greater role."""
+    membership, is_new = OrganizationMembership.objects.select_for_update().get_or_create(
+        organization=organization, user=user, defaults={"role": role, "created_at": at}
+    )
+    if not is_new and role == Role.SUPER_ADMIN and not membership.is_super_admin:
+        membership.role = role
+        membership.save(update_fields=["role"])
+    return membership
+
+
+@transaction.atomic
+def add_to_team(*, team: Team, user: User, role: Role, at: datetime) -> TeamMembership:
+    """Put a person into a team, and into its organization where they are not in it yet.
+
+    :raises AlreadyMember: if they are in the team.
+    """
+    membership = add_to_organization(organization=team.organization, user=user, role=Role.MEMBER, at=at)
+    team_membership, is_new = TeamMembership.objects.get_or_create(
+        team=team, membership=membership, defaults={"role": role, "created_at": at}
+    )
+    if not is_new:
+        raise AlreadyMember
+    return team_membership
+
+
+@transaction.atomic
+def create_team(*, principal: Principal, name: str, at: datetime) -> Team:
+    """Make a team in the caller's organization.
+
+    :raises NotAllowed: unless the caller is its super admin.
+    :raises NameTaken: if there is one of this name.
+    """
+    if not principal.is_super_admin:
+        raise NotAllowed
+    try:
+        with transaction.atomic():
+            return Team.objects.create(organization_id=principal.organization_id, name=name.strip(), created_at=at)
+    except IntegrityError as error:
+        raise NameTaken from error
+
+
+@transaction.atomic
+def create_project(*, principal: Principal, team: Team, name: str, at: datetime) -> Project:
+    """Make a project in a team.
+
+    :raises NotAllowed: unless the caller administers the team.
+    :raises NameTaken: if the team has one of this name.
+    """
+    _require_admin(principal, team)
+    try:
+        with transaction.atomic():
+            return Project.objects.create(team=team, name=name.strip(), created_at=at)
+    except IntegrityError as error:
+        raise NameTaken from error
+
+
+@transaction.atomic
+def invite(*, principal: Principal, team: Team, email: str, role: Role, at: datetime) -> tuple[Invitation, str]:
+    """Keep a place in a team for an address; return the invitation and its link's token, which is not stored.
+
+    :raises NotAllowed: unless the caller administers the team.
+    :raises AlreadyMember: if the address belongs to someone in the team.
+    """
+    _require_admin(principal, team)
+    email = email.strip().lower()
+    if TeamMembership.objects.filter(team=team, membership__user__email=email).exists():
+        raise AlreadyMember
+    token = secrets.token_urlsafe(32)
+    invitation = Invitation.objects.create(
+        team=team,
+        email=email,
+        role=role,
+        token_digest=token_digest(token),
+        invited_by_id=principal.user_id,
+        created_at=at,
+        expires_at=at + INVITATION_LASTS,
+    )
+    return invitation, token
+
+
+@transaction.atomic
+def accept_invitation(*, invitation: Invitation, user: User, at: datetime) -> TeamMembership:
+    """Put the invited person into the team and use the invitation up.
+
+    :raises InvitationNotUsable: if it was used or has expired.
+    :raises WrongAccount: if the account is another address's.
+    :raises AlreadyMember: if they are in the team.
+    """
+    current = Invitation.objects.select_for_update().select_related("team__organization").get(pk=invitation.pk)
+    if current.accepted_at or current.expires_at <= at:
+        raise InvitationNotUsable
+    if user.email != current.email:
+        raise WrongAccount
+    team_membership = add_to_team(team=current.team, user=user, role=Role(current.role), at=at)
+    current.accepted_at = at
+    current.save(update_fields=["accepted_at"])
+    return team_membership
+
+
+@transaction.atomic
+def register_invited(*, invitation: Invitation, name: str, password: str, at: datetime) -> User:
+    """Make the account of an invited person and put them into the team, or do neither.
+
+    :raises InvitationNotUsable: if the invitation was used or has expired.
+    :raises AccountExists: if the address has an account; its owner signs in to accept.
+    """
+    user = create_user(email=invitation.email, password=password, name=name, at=at)
+    accept_invitation(invitation=invitation, user=user, at=at)
+    return user
+
+
+def find_invitation(token: str, *, at: datetime) -> Invitation:
+    """Return the pending invitation that a link's token stands for.
+
+    :raises InvitationNotUsable: if there is none, or none any more.
+    """
+    invitations = Invitation.objects.pending(at=at).select_related("team__organization", "invited_by")
+    try:
+        return invitations.get(token_digest=token_digest(token))
+    except Invitation.DoesNotExist as error:
+        raise InvitationNotUsable from error
+
+
+def token_digest(token: str) -> str:
+    """A fast hash is enough for 256 random bits: there is nothing to guess from."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _require_admin(principal: Principal, team: Team) -> None:
+    if principal.role_in(team.pk) not in {Role.SUPER_ADMIN, Role.TEAM_ADMIN}:
+        raise NotAllowed
+    # A super admin's role reaches no further than their organization.
+    if team.organization_id != principal.organization_id:
+        raise NotAllowed

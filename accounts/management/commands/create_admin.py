@@ -1,0 +1,60 @@
+"""Make a super admin without a browser."""
+
+import getpass
+import sys
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.utils import timezone
+
+from accounts import actions
+from accounts.lookup import one_organization
+from accounts.models import Organization, Role, User
+
+
+class Command(BaseCommand):
+    help = "Create a super admin, or make an existing account one. The password is asked for, or read from stdin."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("email")
+        parser.add_argument("--organization", help="name or id; made if there is none yet; needed if there are several")
+        parser.add_argument("--name", default="", help="the person's name")
+
+    def handle(self, *args: Any, email: str, organization: str | None, name: str, **options: Any) -> None:
+        try:
+            validate_email(email)
+        except ValidationError as error:
+            raise CommandError(f"{email} is no email address.") from error
+        user = User.objects.filter(email=email.strip().lower()).first()
+        password = None if user else self._password(email)
+        at = timezone.now()
+        with transaction.atomic():
+            place = self._organization(organization, at=at)
+            user = user or actions.create_user(email=email, password=password, name=name, at=at)
+            actions.add_to_organization(organization=place, user=user, role=Role.SUPER_ADMIN, at=at)
+        self.stderr.write(f"{user.email} is a super admin of {place.name}.")
+
+    def _organization(self, named: str | None, *, at: datetime) -> Organization:
+        if named and not Organization.objects.exists():
+            return actions.create_organization(name=named, at=at)
+        return one_organization(named)
+
+    def _password(self, email: str) -> str:
+        """Ask twice at a terminal; read one line where something else is at the other end of stdin."""
+        if sys.stdin.isatty():
+            password = getpass.getpass("Password: ")
+            if getpass.getpass("The same again: ") != password:
+                raise CommandError("The two passwords differ. Nothing was made; run the command again.")
+        else:
+            password = sys.stdin.readline().rstrip("\n")
+        try:
+            validate_password(password, user=User(email=email))
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        return password

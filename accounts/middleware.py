@@ -1,0 +1,82 @@
+"""Who is looking at a page, in which organization, and who may look at all."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.contrib.auth.views import redirect_to_login
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+
+from accounts.models import OrganizationMembership, User
+from accounts.principals import principal_of
+from audit.context import Actor, set_actor
+from keyportal.http import MemberRequest, Problem, is_api, is_machine, problem_response
+
+ORGANIZATION_SESSION_KEY = "organization_id"
+View = Callable[..., HttpResponseBase]
+V = TypeVar("V", bound=View)
+
+
+def organization_not_required(view: V) -> V:
+    """Mark a view that works for people who are in no organization."""
+    view.organization_required = False
+    return view
+
+
+class MemberMiddleware:
+    """Give a signed-in person's request its membership and principal, and tell the audit log who acts."""
+
+    def __init__(self, get_response: Callable[[MemberRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: MemberRequest) -> HttpResponseBase:
+        if not is_machine(request) and request.user.is_authenticated:
+            set_actor(Actor(kind="user", id=request.user.pk, label=request.user.email))
+            load_membership(request)
+        return self.get_response(request)
+
+
+def load_membership(request: MemberRequest) -> None:
+    """Read the person's memberships; the session says in which organization they are acting."""
+    request.memberships = list(
+        OrganizationMembership.objects.filter(user=request.user)
+        .select_related("organization", "user")
+        .order_by("organization__name", "id")
+    )
+    chosen = request.session.get(ORGANIZATION_SESSION_KEY)
+    for membership in sorted(request.memberships, key=lambda m: str(m.organization_id) != chosen)[:1]:
+        request.member = membership
+        request.principal = principal_of(membership)
+
+
+class SignInRequiredMiddleware:
+    """Every page asks for a sign-in, unless its view is marked as public; for the API that is a problem."""
+
+    def __init__(self, get_response: Callable[[MemberRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: MemberRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: MemberRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        # `login_not_required` is Django's mark, which allauth puts on its own views too.
+        if is_machine(request) or not getattr(view, "login_required", True):
+            return None
+        if is_api(request):
+            return None if hasattr(request, "principal") else problem_response(request, Problem("missing_credentials"))
+        if not request.user.is_authenticated:
+            return _ask_for_sign_in(request)
+        if getattr(view, "organization_required", True) and not hasattr(request, "member"):
+            return render(request, "accounts/no_organization.html", status=403)
+        return None
+
+
+def _ask_for_sign_in(request: MemberRequest) -> HttpResponseBase:
+    """Send people to the sign-in page; a newcomer who opened the bare address learns about the set-up link."""
+    if not User.objects.exists():
+        return redirect("setup-needed")
+    # A fragment or a form's target is no place to come back to: htmx says which page it was asked from.
+    page = request.htmx.current_url_abs_path if request.htmx else None
+    return redirect_to_login(page or request.get_full_path())

@@ -1,0 +1,43 @@
+"""Recent sign-in: what may lead to a key asks who is at the keyboard, if the last answer is old."""
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+from urllib.parse import urlencode
+
+from allauth.account.authentication import get_authentication_records
+from allauth.core.exceptions import ReauthenticationRequired
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from keyportal.http import ApiRequest, MemberRequest
+
+P = ParamSpec("P")
+View = Callable[Concatenate[MemberRequest, P], HttpResponse]
+
+
+def is_sign_in_recent(request: MemberRequest | ApiRequest) -> bool:
+    """Say whether this session's person proved who they are in the last 15 minutes, in whatever way."""
+    records = get_authentication_records(request, request.user)
+    newest = max((record["at"] for record in records), default=0.0)
+    return bool(time.time() - newest < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
+
+
+def recent_sign_in_required(view: View[P]) -> View[P]:
+    """Ask for the password again, or for a new sign-in at the provider where there is none.
+
+    allauth keeps a posted form meanwhile and goes on with it after the password, so that nothing is typed twice.
+    """
+
+    @wraps(view)
+    def guarded(request: MemberRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if is_sign_in_recent(request):
+            return view(request, *args, **kwargs)
+        if request.user.has_usable_password():
+            raise ReauthenticationRequired
+        return redirect(f"{reverse('sign-in-again')}?{urlencode({'next': request.get_full_path()})}")
+
+    return guarded

@@ -1,0 +1,160 @@
+"""What the audit log is told about people, organizations, teams and projects, and who may read it."""
+
+from typing import Any
+
+from allauth.account import signals as account_signals
+from allauth.socialaccount.models import SocialAccount
+from django.contrib.auth.signals import user_logged_out
+from django.http import HttpRequest
+
+from accounts.models import (
+    Invitation,
+    Organization,
+    OrganizationMembership,
+    Project,
+    Role,
+    Team,
+    TeamMembership,
+    User,
+)
+from accounts.principals import acting
+from audit import events, visibility
+from audit.context import Actor, set_actor
+from audit.models import AuditEvent, AuditEventQuerySet
+from audit.signals import record
+from audit.tracking import Place, track
+
+SESSION_EVENTS = {
+    "user.signed_in": "A person signed in, by password or through a provider.",
+    "user.signed_out": "A person signed out.",
+    "user.password_reset": "A person set a new password by the link that was mailed to them.",
+}
+
+
+def start() -> None:
+    """Watch the models, listen for sign-ins, and say who sees which rows."""
+    _track_organizations()
+    _track_people()
+    events.register(SESSION_EVENTS)
+    account_signals.user_logged_in.connect(_signed_in, dispatch_uid="accounts.signed_in")
+    user_logged_out.connect(_signed_out, dispatch_uid="accounts.signed_out")
+    account_signals.password_reset.connect(_password_reset, dispatch_uid="accounts.password_reset")
+    visibility.register(visible_events)
+
+
+def visible_events(request: HttpRequest) -> AuditEventQuerySet:
+    """A super admin sees the organization's rows, a team admin those of their teams, and everyone their own.
+
+    A key sees the rows of its scope; `audit:read` takes an issuer who is an admin there.
+    """
+    principal = acting(request)
+    principal.require("audit:read")
+    rows, organization_id = AuditEvent.objects.all(), principal.organization_id
+    if principal.project_id:
+        return rows.for_place(organization_id, project_ids=[principal.project_id])
+    if principal.is_key and principal.team_id:
+        return rows.for_place(organization_id, team_ids=[principal.team_id])
+    if principal.is_super_admin:
+        return rows.for_place(organization_id)
+    team_ids = principal.team_ids_as(Role.TEAM_ADMIN)
+    return rows.for_place(organization_id, team_ids=team_ids, actor_id=principal.user_id)
+
+
+def _track_organizations() -> None:
+    track(
+        Organization,
+        table="organizations",
+        noun="organization",
+        label=lambda row: row.name,
+        place=lambda row: Place(row.pk),
+        fields=["name", "suspended_at"],
+    )
+    track(
+        Team,
+        table="teams",
+        noun="team",
+        label=lambda row: row.name,
+        place=lambda row: Place(row.organization_id, row.pk),
+        fields=["name"],
+    )
+    track(
+        Project,
+        table="projects",
+        noun="project",
+        label=lambda row: row.name,
+        place=lambda row: Place(row.team.organization_id, row.team_id, row.pk),
+        fields=["name", "team"],
+    )
+    track(
+        OrganizationMembership,
+        table="organization_memberships",
+        noun="organization_membership",
+        label=lambda row: row.user.email,
+        place=lambda row: Place(row.organization_id),
+        fields=["organization", "user", "role"],
+    )
+    track(
+        TeamMembership,
+        table="team_memberships",
+        noun="team_membership",
+        label=lambda row: f"{row.membership.user.email} in {row.team.name}",
+        place=lambda row: Place(row.team.organization_id, row.team_id),
+        fields=["team", "membership", "role"],
+    )
+
+
+def _track_people() -> None:
+    track(
+        Invitation,
+        table="invitations",
+        noun="invitation",
+        label=lambda row: f"{row.email} to {row.team.name}",
+        place=lambda row: Place(row.team.organization_id, row.team_id),
+        fields=["email", "role", "team", "expires_at", "accepted_at"],
+        event=lambda changes: "invitation.accepted" if "accepted_at" in changes else None,
+        sentences={"invitation.accepted": "An invited person joined the team."},
+    )
+    track(
+        User,
+        table="users",
+        noun="user",
+        label=lambda row: row.email,
+        place=_home,
+        fields=["email", "name", "is_active"],
+        masked=["password"],
+        event=lambda changes: "user.password_changed" if set(changes) == {"password"} else None,
+        sentences={"user.password_changed": "A person's password was changed."},
+    )
+    track(
+        SocialAccount,
+        table="connected_accounts",
+        noun="connected_account",
+        label=lambda row: f"{row.user} at {row.provider}",
+        place=lambda row: _home(row.user),
+        fields=["user", "provider", "uid"],
+    )
+
+
+def _home(user: User) -> Place:
+    """A person's own events belong to the first organization they joined; a new person is in none yet."""
+    membership = user.memberships.order_by("created_at", "id").first()
+    return Place(membership.organization_id) if membership else Place()
+
+
+def _signed_in(request: HttpRequest, user: User, **_: Any) -> None:
+    set_actor(Actor(kind="user", id=user.pk, label=user.email))
+    _record("user.signed_in", user)
+
+
+def _signed_out(user: User | None, **_: Any) -> None:
+    if user is not None:
+        _record("user.signed_out", user)
+
+
+def _password_reset(user: User, **_: Any) -> None:
+    set_actor(Actor(kind="user", id=user.pk, label=user.email))
+    _record("user.password_reset", user)
+
+
+def _record(event: str, user: User) -> None:
+    record(event=event, target_table="users", target_id=user.pk, target_label=user.email, place=_home(user))

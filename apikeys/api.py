@@ -1,0 +1,298 @@
+"""Keys as JSON. A key's secret is in one answer only, that of issuing it."""
+
+import base64
+import binascii
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.utils import timezone
+from ninja import Field, Query, Router, Schema
+from pydantic import ConfigDict, StringConstraints
+
+from accounts.models import Organization, Project, Team
+from accounts.principals import Principal
+from accounts.recent import is_sign_in_recent
+from apikeys import actions
+from apikeys.actions import MAX_EXPIRES_IN_DAYS
+from apikeys.models import ApiKey
+from apikeys.permissions import unknown
+from keyportal.http import ApiRequest, Problem
+from keyportal.schemas import answers
+
+router = Router(tags=["keys"])
+PAGE_SIZE = 50
+T = TypeVar("T")
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class KeyRequest(Schema):
+    """What a new key shall be. A member that is not listed here is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name = Field(description="Say what uses the key: one key per integration.")
+    scope: Literal["org", "team", "project"]
+    team_id: UUID | None = Field(None, description="Wanted with scope `team`.")
+    project_id: UUID | None = Field(
+        None, description="Wanted with scope `project`, unless the calling key or `X-Project-Id` names it."
+    )
+    environment: Literal["live", "test"] = "live"
+    permissions: list[str] = Field(
+        ["projects:read"],
+        min_length=1,
+        max_length=100,
+        description="Names from the catalogue; `*` is whatever the issuer's role allows.",
+    )
+    expires_in_days: int | None = Field(
+        None, ge=1, le=MAX_EXPIRES_IN_DAYS, strict=True, description="Without it the key never expires."
+    )
+
+
+class IssuerItem(Schema):
+    id: UUID
+    email: str
+
+
+class KeyItem(Schema):
+    """A key, without its secret."""
+
+    id: UUID
+    name: str
+    label: str = Field(description="The public start of the key: brand, kind, environment and prefix.")
+    prefix: str
+    kind: str
+    scope: str
+    environment: str
+    permissions: list[str]
+    organization_id: UUID
+    team_id: UUID | None
+    project_id: UUID | None
+    issuer: IssuerItem
+    state: str = Field(description="`active`, `disabled`, `expired` or `revoked`.")
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    last_used_ip: str | None
+
+    @staticmethod
+    def resolve_state(api_key: ApiKey, context: Any) -> str:
+        return state_of(api_key, at=timezone.now())
+
+
+class IssuedKey(KeyItem):
+    """A new key, whole: this is the only time that `key` is shown."""
+
+    key: str
+
+
+class KeyPage(Schema):
+    """A page of keys, newest first; `next_cursor` is null on the last one."""
+
+    items: list[KeyItem]
+    next_cursor: str | None
+
+
+class WhoamiKey(Schema):
+    id: UUID
+    name: str
+    label: str
+    kind: str
+    scope: str
+    environment: str
+    granted: list[str] = Field(description="What the key was given.")
+    permissions: list[str] = Field(description="What it may do now: `granted`, as far as its issuer's role allows.")
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class Whoami(Schema):
+    """Who the caller is: a key, or a person in a browser's session, whose `key` is then null."""
+
+    kind: Literal["api_key", "user"]
+    organization_id: UUID
+    team_id: UUID | None
+    project_id: UUID | None
+    issuer: IssuerItem = Field(description="The person: who issued the key, or who is signed in.")
+    role: str | None = Field(description="The issuer's role where the key acts, now.")
+    key: WhoamiKey | None
+
+
+@router.get("/whoami", response=answers(200, Whoami, 404), operation_id="whoami", summary="Say who the caller is")
+def whoami(request: ApiRequest) -> dict[str, object]:
+    """Return which key this is, its scope, permissions, issuer and expiry. Any good key may ask."""
+    principal = request.principal
+    return {
+        "kind": "api_key" if principal.is_key else "user",
+        "organization_id": principal.organization_id,
+        "team_id": principal.team_id,
+        "project_id": principal.project_id,
+        "issuer": {"id": principal.user_id, "email": principal.user_label},
+        "role": principal.role_in(principal.team_id),
+        "key": _whoami_key(request) if principal.is_key else None,
+    }
+
+
+def _whoami_key(request: ApiRequest) -> dict[str, object]:
+    key = request.api_key
+    return {
+        "id": key.id,
+        "name": key.name,
+        "label": key.label,
+        "kind": key.kind,
+        "scope": key.scope,
+        "environment": key.environment,
+        "granted": sorted(key.granted),
+        "permissions": sorted(key.permissions),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+    }
+
+
+@router.post(
+    "/api-keys", response=answers(201, IssuedKey, 404), operation_id="issue_api_key", summary="Issue an API key"
+)
+def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse) -> tuple[int, dict[str, Any]]:
+    """Issue a key and return it whole, once. Needs `keys:write`; from a browser's session, a recent sign-in.
+
+    A key hands on nothing that it does not hold, and issues none that outlives it.
+    """
+    _may_write(request)
+    at = timezone.now()
+    if names := unknown(body.permissions):
+        raise _invalid("permissions", f"There is no permission {', '.join(names)}. See the catalogue.")
+    days = body.expires_in_days
+    try:
+        api_key, key = actions.issue_key(
+            principal=request.principal,
+            name=body.name,
+            place=_place(request.principal, body),
+            environment=body.environment,
+            permissions=body.permissions,
+            expires_at=at + timedelta(days=days) if days else None,
+            at=at,
+        )
+    except actions.ScopeNotAllowed as error:
+        raise Problem("scope_not_allowed") from error
+    except actions.PermissionNotGrantable as error:
+        raise Problem("permission_not_grantable", f"You may not grant: {', '.join(error.names)}.") from error
+    except actions.ExpiryNotGrantable as error:
+        raise Problem("expiry_not_grantable") from error
+    response["Cache-Control"] = "no-store"
+    response["Location"] = f"/v1/api-keys/{api_key.pk}"
+    return 201, {**KeyItem.from_orm(api_key).model_dump(), "key": key.reveal()}
+
+
+def _place(principal: Principal, body: KeyRequest) -> Organization | Team | Project:
+    """Return what the key shall be for; what the caller cannot see does not exist."""
+    if body.scope == "org":
+        _refuse_if_given("team_id", body.team_id)
+        _refuse_if_given("project_id", body.project_id)
+        return Organization.objects.get(pk=principal.organization_id)
+    if body.scope == "team":
+        _refuse_if_given("project_id", body.project_id)
+        team_id = _wanted("team_id", body.team_id or principal.team_id)
+        team = Team.objects.visible_to(principal).filter(pk=team_id).first()
+        return _found(team, "team")
+    _refuse_if_given("team_id", body.team_id)
+    project_id = _wanted("project_id", body.project_id or principal.project_id)
+    project = Project.objects.visible_to(principal).select_related("team").filter(pk=project_id).first()
+    return _found(project, "project")
+
+
+@router.get("/api-keys", response=answers(200, KeyPage, 404), operation_id="list_api_keys", summary="List API keys")
+def list_api_keys(
+    request: ApiRequest,
+    limit: int = Query(PAGE_SIZE, ge=1, le=100, description="How many keys a page holds."),
+    cursor: str = Query("", max_length=64, description="`next_cursor` of the page before."),
+) -> dict[str, object]:
+    """Return the keys that the caller may manage, newest first, ended ones included. Needs `keys:read`."""
+    request.principal.require("keys:read")
+    visible = ApiKey.objects.visible_to(request.principal).with_places().newest_first()
+    keys = list(visible.before(_decode(cursor) if cursor else None)[: limit + 1])
+    has_more = len(keys) > limit
+    return {"items": keys[:limit], "next_cursor": _encode(keys[limit - 1].pk) if has_more else None}
+
+
+@router.get(
+    "/api-keys/{uuid:key_id}", response=answers(200, KeyItem, 404), operation_id="get_api_key", summary="Get an API key"
+)
+def get_api_key(request: ApiRequest, key_id: UUID) -> ApiKey:
+    """Return one key that the caller may manage; any other is 404. Needs `keys:read`."""
+    request.principal.require("keys:read")
+    return _visible(request, key_id)
+
+
+@router.delete(
+    "/api-keys/{uuid:key_id}",
+    response=answers(204, None, 404),
+    operation_id="revoke_api_key",
+    summary="Revoke an API key",
+)
+def revoke_api_key(request: ApiRequest, key_id: UUID) -> tuple[int, None]:
+    """End a key for good; the next request with it is refused. Doing it again changes nothing. Needs `keys:write`."""
+    _may_write(request)
+    api_key = _visible(request, key_id)
+    try:
+        actions.revoke_key(principal=request.principal, api_key=api_key, at=timezone.now())
+    except actions.KeyAlreadyRevoked:
+        pass  # The caller wants it ended, and it has ended.
+    except actions.RevokeNotAllowed as error:
+        raise Problem("forbidden", "Only its issuer or an admin of its team may revoke this key.") from error
+    return 204, None
+
+
+def state_of(api_key: ApiKey, *, at: datetime) -> str:
+    """Return the state a client acts on, without the advice that people get."""
+    if api_key.is_revoked:
+        return "revoked"
+    if api_key.expires_at and api_key.expires_at <= at:
+        return "expired"
+    return "disabled" if api_key.disabled_at else "active"
+
+
+def _visible(request: ApiRequest, key_id: UUID) -> ApiKey:
+    keys = ApiKey.objects.visible_to(request.principal).with_places()
+    return _found(keys.filter(pk=key_id).first(), "key")
+
+
+def _may_write(request: ApiRequest) -> None:
+    """A key needs the permission; a person needs to have proved lately who they are, as on the pages."""
+    request.principal.require("keys:write")
+    if not request.principal.is_key and not is_sign_in_recent(request):
+        raise Problem("recent_sign_in_required")
+
+
+def _found(row: T | None, noun: str) -> T:
+    if row is None:
+        raise Problem("not_found", f"There is no such {noun} in the scope of the caller.")
+    return row
+
+
+def _wanted(field: str, value: UUID | None) -> UUID:
+    if value is None:
+        raise _invalid(field, "This scope needs it.")
+    return value
+
+
+def _refuse_if_given(field: str, value: UUID | None) -> None:
+    if value is not None:
+        raise _invalid(field, "This scope does not take it.")
+
+
+def _invalid(field: str, message: str) -> Problem:
+    return Problem("invalid_field", errors=[{"field": field, "message": message}])
+
+
+def _encode(key_id: UUID) -> str:
+    return base64.urlsafe_b64encode(key_id.bytes).rstrip(b"=").decode()
+
+
+def _decode(cursor: str) -> UUID:
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error) as error:
+        raise _invalid("cursor", "Send `next_cursor` of the page before as it is.") from error

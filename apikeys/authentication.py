@@ -1,0 +1,29 @@
+"""From a request to the one credential it carries: step 1 of the table in the architecture."""
+
+from django.http import HttpRequest
+
+from apikeys import keyformat, shapes
+from keyportal.http import Problem
+
+
+def presented_key(request: HttpRequest) -> str:
+    """Return the text after `Bearer` (RFC 6750 §2.1): the scheme in any case, white space around the value cut off.
+
+    :raises Problem: `missing_credentials` if there is none, `invalid_request` if there are several.
+    """
+    header = request.META.get("HTTP_AUTHORIZATION", "").strip(" \t")
+    scheme, _, value = header.partition(" ")
+    # Two headers arrive joined by a comma, which occurs in no key.
+    if "," in header:
+        raise Problem("invalid_request", "More than one credential was sent. Send exactly one Authorization header.")
+    if scheme.lower() != "bearer":
+        raise Problem("missing_credentials")
+    return value.strip(" \t")
+
+
+def keys_in_query(request: HttpRequest) -> list[str]:
+    """Return the whole keys in the query string, where they must never be: URLs are logged along the way."""
+    query = request.META.get("QUERY_STRING", "")
+    values = [value for values in request.GET.lists() for value in (values[0], *values[1])]
+    found = (key.reveal() for text in (query, *values) for key in keyformat.find_keys(text, shapes.accepted()))
+    return list(dict.fromkeys(found)) if query else []

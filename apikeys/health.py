@@ -1,0 +1,47 @@
+"""How a key is doing, in a word, and what to do about it. Pure: no queries."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from apikeys.models import EXPIRES_SOON, UNUSED_AFTER, ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A badge: `tone` is good, warn, bad or mute; `advice` says what to do."""
+
+    code: str
+    title: str
+    tone: str
+    advice: str
+
+
+def health_of(api_key: ApiKey, *, at: datetime) -> Health:
+    """Return the first thing that is to be said about a key."""
+    if api_key.is_revoked:
+        return Health("revoked", "Revoked", "mute", "It is refused for good. Issue a new key where it is still wanted.")
+    if api_key.expires_at and api_key.expires_at <= at:
+        return Health("expired", "Expired", "mute", "It is refused. Issue a new key where it is still wanted.")
+    if api_key.disabled_at:
+        return Health("disabled", "Disabled", "warn", "It is refused while it is disabled.")
+    if api_key.exposed_at:
+        return Health("exposed", "Exposed", "bad", "It was sent in a URL, which logs keep. Replace it, then revoke it.")
+    return _by_the_clock(api_key, at)
+
+
+def _by_the_clock(api_key: ApiKey, at: datetime) -> Health:
+    if api_key.expires_at and api_key.expires_at <= at + EXPIRES_SOON:
+        days = _days(api_key.expires_at - at)
+        return Health("expiring", f"Expires in {days}", "warn", "Issue its successor and swap it before then.")
+    idle_since = api_key.last_used_at or api_key.created_at
+    if idle_since < at - UNUSED_AFTER:
+        return Health("unused", f"Unused for {_days(at - idle_since)}", "warn", "Revoke it if nothing needs it any more.")
+    if api_key.last_used_at is None:
+        return Health("never_used", "Never used", "mute", "Put it where it is needed, or revoke it.")
+    return Health("active", "Active", "good", "It is in use. Nothing to do.")
+
+
+def _days(span: timedelta) -> str:
+    if span < timedelta(days=1):
+        return "less than a day"
+    return "1 day" if span.days == 1 else f"{span.days} days"

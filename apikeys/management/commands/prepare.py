@@ -1,0 +1,41 @@
+"""What stands between installing keyportal and serving it."""
+
+import os
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.urls import reverse
+
+from accounts.models import User
+from accounts.views import setup_token
+from apikeys import demo
+
+
+class Command(BaseCommand):
+    help = "Bring the database and the static files up to date; print the set-up link while there is no user."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("collectstatic", verbosity=0, interactive=False)
+        if os.environ.get("KEYPORTAL_DEMO", "") not in {"", "0"}:
+            self._seed()
+        elif not User.objects.exists():
+            link = settings.KEYPORTAL_URL + reverse("setup", args=[setup_token()])
+            self.stdout.write(f"\nkeyportal has no users yet. Open this link once, to make the first:\n\n  {link}\n")
+        self.stdout.write(f"keyportal serves {settings.KEYPORTAL_URL} (Ctrl-C stops it)\n\n")
+        self.stdout.flush()
+
+    def _seed(self) -> None:
+        if User.objects.exists():
+            raise CommandError(
+                "KEYPORTAL_DEMO fills an empty database, and this one has users. Nothing was changed. "
+                "Start without KEYPORTAL_DEMO to go on with it, or with another KEYPORTAL_DATA_DIR to begin anew."
+            )
+        self.stdout.write("\nFilling an empty database with an example organization …\n")
+        sign_ins = demo.seed()
+        self.stdout.write("\nSign in as:\n\n")
+        for title, email, password in sign_ins:
+            self.stdout.write(f"  {title:12}  {email:24}  {password}\n")
+        self.stdout.write("\n")

@@ -1,0 +1,224 @@
+"""The API key as it is stored: everything about it but the secret."""
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+from django.db import models
+from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+from uuid_utils.compat import uuid7
+
+from accounts.models import Organization, OrganizationMembership, Project, Role, Team, TeamMembership, User
+from accounts.principals import Principal
+
+EXPIRES_SOON = timedelta(days=14)
+UNUSED_AFTER = timedelta(days=90)
+USE_RESOLUTION = timedelta(minutes=1)
+
+# What verification reads, in its one query.
+PRESENTED = (
+    "id",
+    "name",
+    "label",
+    "digest",
+    "kind",
+    "scope",
+    "environment",
+    "permissions",
+    "organization_id",
+    "organization__suspended_at",
+    "place_team_id",
+    "project_id",
+    "issuer_id",
+    "issuer__email",
+    "issuer__is_active",
+    "organization_role",
+    "team_role",
+    "created_at",
+    "expires_at",
+    "revoked_at",
+    "disabled_at",
+    "last_used_at",
+)
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def presented(self, prefix: str) -> models.QuerySet["ApiKey", dict[str, Any]]:
+        """Read, in one statement, a key and all that decides whether it is good now: its issuer's roles included."""
+        organization_roles = OrganizationMembership.objects.filter(
+            organization=OuterRef("organization_id"), user=OuterRef("issuer_id")
+        )
+        team_roles = TeamMembership.objects.filter(
+            team=OuterRef("place_team_id"), membership__user=OuterRef("issuer_id")
+        )
+        return (
+            self.filter(prefix=prefix)
+            .annotate(
+                place_team_id=Coalesce("team_id", "project__team_id"),
+                organization_role=Subquery(organization_roles.values("role")[:1]),
+                team_role=Subquery(team_roles.values("role")[:1]),
+            )
+            .values(*PRESENTED)
+        )
+
+    def visible_to(self, principal: Principal) -> Self:
+        """Keys the caller may manage (T1): those whose scope they could issue, and their own.
+
+        A super admin sees the organization's keys, a team admin the team's and its projects', a developer those
+        of the team's projects. A key sees what is inside its own scope, as far as its issuer's role reaches.
+        """
+        keys = self.filter(organization_id=principal.organization_id)
+        if not principal.is_super_admin:
+            keys = keys.filter(_within_roles(principal))
+        if principal.project_id:
+            return keys.filter(project_id=principal.project_id)
+        if principal.is_key and principal.team_id:
+            return keys.filter(Q(team_id=principal.team_id) | Q(project__team_id=principal.team_id))
+        return keys
+
+    def usable(self, *, at: datetime) -> Self:
+        """Keys that are neither revoked, expired nor disabled."""
+        return self.active(at=at).filter(disabled_at=None)
+
+    def active(self, *, at: datetime) -> Self:
+        """Keys that have not ended: neither revoked nor expired."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
+
+    def expired(self, *, at: datetime) -> Self:
+        return self.filter(revoked_at=None, expires_at__lte=at)
+
+    def revoked(self) -> Self:
+        return self.exclude(revoked_at=None)
+
+    def needing_attention(self, *, at: datetime) -> Self:
+        """Active keys that someone should look at: disabled, exposed, about to expire, or long unused."""
+        return self.active(at=at).filter(
+            ~Q(disabled_at=None)
+            | ~Q(exposed_at=None)
+            | Q(expires_at__lte=at + EXPIRES_SOON)
+            | Q(last_used_at__lt=at - UNUSED_AFTER)
+            | Q(last_used_at=None, created_at__lt=at - UNUSED_AFTER)
+        )
+
+    def matching(self, text: str) -> Self:
+        """Keys whose name, label, issuer, team or project contains a text."""
+        return self.filter(
+            Q(name__icontains=text)
+            | Q(label__contains=text)
+            | Q(issuer__email__icontains=text)
+            | Q(issuer__name__icontains=text)
+            | Q(team__name__icontains=text)
+            | Q(project__name__icontains=text)
+        )
+
+    def with_places(self) -> Self:
+        """Read along what a row of the table names, so that a page costs the same with 1 and 25 keys."""
+        return self.select_related("organization", "team", "project__team", "issuer", "revoked_by")
+
+    def newest_first(self) -> Self:
+        """UUIDv7 is ordered by time, so the primary key's index serves the order."""
+        return self.order_by("-id")
+
+    def before(self, key_id: UUID | None) -> Self:
+        return self.filter(id__lt=key_id) if key_id else self
+
+    def mark_used(self, key_id: UUID, *, at: datetime, address: str | None) -> int:
+        """Move the time of last use forward, never backwards, and at most once a minute a key."""
+        is_older = Q(last_used_at=None) | Q(last_used_at__lte=at - USE_RESOLUTION)
+        return self.filter(is_older, pk=key_id).update(last_used_at=at, last_used_ip=address)
+
+    def upgrade_digest(self, key_id: UUID, *, old: str, new: str) -> int:
+        """Replace a digest by a costlier one of the same key, unless someone else did so meanwhile."""
+        return self.filter(pk=key_id, digest=old).update(digest=new)
+
+
+def _within_roles(principal: Principal) -> Q:
+    as_admin = principal.team_ids_as(Role.TEAM_ADMIN)
+    as_developer = principal.team_ids_as(Role.DEVELOPER)
+    own_in_team = Q(issuer_id=principal.user_id) & Q(team_id__in=as_developer)
+    return Q(team_id__in=as_admin) | Q(project__team_id__in=as_admin | as_developer) | own_in_team
+
+
+class ApiKey(models.Model):
+    """One key of a customer of this installation. Written by `actions` only; never saved as a whole row."""
+
+    class Kind(models.TextChoices):
+        SECRET = "secret", "Secret"
+        PUBLISHABLE = "publishable", "Publishable"
+
+    class Scope(models.TextChoices):
+        ORG = "org", "Organization"
+        TEAM = "team", "Team"
+        PROJECT = "project", "Project"
+
+    class Environment(models.TextChoices):
+        LIVE = "live", "Live"
+        TEST = "test", "Test"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16, unique=True)
+    label = models.CharField(max_length=64, db_index=True)
+    digest = models.CharField(max_length=200)
+    kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.SECRET)
+    scope = models.CharField(max_length=16, choices=Scope.choices)
+    environment = models.CharField(max_length=16, choices=Environment.choices, default=Environment.LIVE)
+    permissions = models.JSONField(default=list)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="api_keys")
+    team = models.ForeignKey(Team, models.PROTECT, related_name="api_keys", null=True, blank=True)
+    project = models.ForeignKey(Project, models.PROTECT, related_name="api_keys", null=True, blank=True)
+    issuer = models.ForeignKey(User, models.PROTECT, related_name="issued_keys")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_by = models.ForeignKey(User, models.PROTECT, related_name="revoked_keys", null=True, blank=True)
+    revoke_reason = models.CharField(max_length=200, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    # When the key was seen where keys must not be, such as in a URL.
+    exposed_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_ip = models.GenericIPAddressField(null=True, blank=True)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "-id"], name="api_key_newest"),
+            models.Index(fields=["organization", "expires_at"], name="api_key_by_expiry"),
+            models.Index(fields=["organization", "last_used_at"], name="api_key_by_last_use"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(scope="org", team=None, project=None)
+                | Q(scope="team", team__isnull=False, project=None)
+                | Q(scope="project", team=None, project__isnull=False),
+                name="api_key_scope_has_its_place",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="secret") | Q(kind="publishable", scope="project"),
+                name="api_key_publishable_is_of_a_project",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at=None) | Q(expires_at__gt=F("created_at")), name="api_key_expires_later"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def is_revoked(self) -> bool:
+        return self.revoked_at is not None
+
+    @property
+    def place(self) -> Organization | Team | Project:
+        """What the key is for; the row must have been read with its places."""
+        return self.project or self.team or self.organization
+
+    @property
+    def place_team_id(self) -> UUID | None:
+        """The team whose roles rule over this key; None for the organization."""
+        return self.project.team_id if self.project else self.team_id
+

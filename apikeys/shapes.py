@@ -1,0 +1,28 @@
+"""The key shapes of this installation: `keyformat` with the settings put in."""
+
+from functools import cache
+
+from django.conf import settings
+
+from apikeys import keyformat
+from apikeys.keyformat import Shape
+
+
+def current() -> Shape:
+    """Return the shape that new keys get."""
+    return accepted()[0]
+
+
+def accepted() -> tuple[Shape, ...]:
+    """Return every shape whose keys are still good, the current one first."""
+    return _for_brands((settings.KEYPORTAL_KEY_BRAND, *settings.KEYPORTAL_EARLIER_KEY_BRANDS))
+
+
+def mask(text: str) -> str:
+    """Return a text with everything that looks like a key cut down to its label."""
+    return keyformat.mask(text, accepted())
+
+
+@cache
+def _for_brands(brands: tuple[str, ...]) -> tuple[Shape, ...]:
+    return tuple(Shape(brand=brand) for brand in brands)

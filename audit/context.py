@@ -1,0 +1,77 @@
+"""Who is acting, in which request and from where, for as long as a block of code runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it: a user, api_key (with its issuer), service_account, the system, or anonymous."""
+
+    kind: str
+    id: UUID | None = None
+    label: str = ""
+    issuer_id: UUID | None = None
+    issuer_label: str = ""
+
+
+SYSTEM = Actor("system", label="system")
+ANONYMOUS = Actor("anonymous", label="anonymous")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which organization, team and project something belongs to, which is what decides who may see it."""
+
+    organization_id: UUID | None = None
+    team_id: UUID | None = None
+    project_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an audit row says beside the change. `at` is None unless history is being told: then the clock."""
+
+    actor: Actor = SYSTEM
+    request_id: str = ""
+    address: str | None = None
+    at: datetime | None = None
+
+
+class NoAuditContext(RuntimeError):
+    """An actor was set outside of any `audit_context`, so it would stay for the thread's next work."""
+
+
+_running: ContextVar[Context | None] = ContextVar("audit_context", default=None)
+
+
+def current() -> Context:
+    """Return the running context. Outside of any, and in a thread of its own, that is the system's."""
+    return _running.get() or Context()
+
+
+@contextmanager
+def audit_context(
+    *, actor: Actor = SYSTEM, request_id: str = "", address: str | None = None, at: datetime | None = None
+) -> Iterator[None]:
+    """Make this the context of every audit row that the block writes."""
+    token = _running.set(Context(actor=actor, request_id=request_id, address=address, at=at))
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def set_actor(actor: Actor) -> None:
+    """Name the actor of the running context, once it is known; it ends with the context.
+
+    :raises NoAuditContext: if no `audit_context` runs.
+    """
+    context = _running.get()
+    if context is None:
+        raise NoAuditContext("Call set_actor() inside `with audit_context():`.")
+    _running.set(replace(context, actor=actor))

@@ -1,0 +1,96 @@
+"""The one JSON API: its authentication, its problems and its OpenAPI document."""
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.openapi.schema import OpenAPISchema
+from ninja.security.http import HttpAuthBase
+from ninja.utils import check_csrf
+
+from accounts.api import router as accounts_router
+from accounts.narrowing import HEADER, narrowed
+from accounts.principals import Principal
+from apikeys.api import router as apikeys_router
+from audit.api import router as audit_router
+from keyportal.http import ApiRequest, Problem, problem_response
+
+VERSION = "0.1.0"
+DESCRIPTION = (
+    "Send an API key as `Authorization: Bearer <key>`. A call from a browser's session works too, with its CSRF "
+    "token. Refusals are `application/problem+json` (RFC 9457) with a stable `code`."
+)
+
+
+class PrincipalAuth(HttpAuthBase):
+    """Take the principal that a middleware found, check a session's CSRF token, and apply `X-Project-Id`."""
+
+    openapi_scheme = "bearer"
+
+    def __call__(self, request: HttpRequest) -> Principal:
+        principal: Principal | None = getattr(request, "principal", None)
+        if principal is None:
+            raise Problem("missing_credentials")
+        if not principal.is_key and check_csrf(request):
+            raise Problem("csrf_failed")
+        if principal.is_key and HEADER in request.headers:
+            principal = narrowed(principal, request.headers[HEADER])
+            request.principal = principal  # type: ignore[attr-defined] # ApiRequest declares it
+        return principal
+
+
+class PortalAPI(NinjaAPI):
+    """NinjaAPI whose document says of a refusal what it is: problem+json."""
+
+    def get_openapi_schema(self, *args: Any, **kwargs: Any) -> OpenAPISchema:
+        document = super().get_openapi_schema(*args, **kwargs)
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                for status, answer in operation["responses"].items():
+                    if int(status) >= 400:
+                        answer["content"] = {"application/problem+json": answer["content"]["application/json"]}
+        return document
+
+
+api = PortalAPI(
+    title="keyportal",
+    version=VERSION,
+    description=DESCRIPTION,
+    docs_url=None,
+    openapi_url="/openapi.json",
+    auth=PrincipalAuth(),
+)
+api.add_router("", apikeys_router)
+api.add_router("", accounts_router)
+api.add_router("", audit_router)
+
+
+@api.exception_handler(Problem)
+def on_problem(request: ApiRequest, problem: Problem) -> HttpResponse:
+    return problem_response(request, problem)
+
+
+@api.exception_handler(Http404)
+def on_not_found(request: ApiRequest, error: Http404) -> HttpResponse:
+    return problem_response(request, Problem("not_found"))
+
+
+@api.exception_handler(HttpError)
+def on_http_error(request: ApiRequest, error: HttpError) -> HttpResponse:
+    """ninja raises it for a body that is no JSON."""
+    return problem_response(request, Problem("invalid_request", "The body is not well-formed JSON."))
+
+
+@api.exception_handler(ValidationError)
+def on_invalid_field(request: ApiRequest, error: ValidationError) -> HttpResponse:
+    """Name each field and what is wrong with it, without repeating what was sent: it may hold a secret."""
+    errors = [{"field": _field(item["loc"]), "message": str(item["msg"])} for item in error.errors]
+    return problem_response(request, Problem("invalid_field", errors=errors))
+
+
+def _field(location: tuple[str | int, ...]) -> str:
+    """Return `permissions.0` for ninja's `("body", "body", "permissions", 0)`: where the client put it."""
+    known = {"body", "query", "path", "header"}
+    names = [str(part) for index, part in enumerate(location) if not (index < 2 and part in known)]
+    return ".".join(names) or "body"

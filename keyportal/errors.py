@@ -1,0 +1,57 @@
+"""The pages, and for the API the problem details, of requests that went wrong."""
+
+import sys
+from http import HTTPStatus
+
+import structlog
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from keyportal.http import Problem, is_api, problem_response
+
+log = structlog.get_logger("keyportal.errors")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, "invalid_request", HTTPStatus.BAD_REQUEST)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, "forbidden", HTTPStatus.FORBIDDEN, reason=str(exception))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, "not_found", HTTPStatus.NOT_FOUND)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return _answer(
+        request,
+        "csrf_failed",
+        HTTPStatus.FORBIDDEN,
+        reason="The form was open for too long, or cookies are switched off. Go back, reload the page and send it again.",
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer 500, or 503 where the database is away or locked: then nobody knows, and trying again helps."""
+    exception = sys.exception()
+    log.error("request.failed", exc_info=exception)
+    if isinstance(exception, OperationalError | InterfaceError):
+        return _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
+    return _answer(request, "internal_error", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _answer(request: HttpRequest, code: str, status: HTTPStatus, *, reason: str = "") -> HttpResponse:
+    if is_api(request):
+        return problem_response(request, Problem(code))
+    # A fragment's error is shown by the page that asked for it, so the whole page is never swapped in.
+    template = f"{500 if status >= 500 else status.value}.html"
+    # No context processors on 500: what they would ask may be what is broken.
+    context_request = None if status >= 500 else request
+    response = render(context_request, template, {"reason": reason, "request_id": getattr(request, "request_id", "")}, status=status)  # type: ignore[arg-type] # render passes None on, as Django's own server_error does
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = "1"
+    return response
+

@@ -1,0 +1,143 @@
+"""How gunicorn serves keyportal: `gunicorn -c keyportal/gunicorn.py keyportal.wsgi`.
+
+HOST, PORT, WEB_CONCURRENCY (processes), WEB_THREADS (threads in each) and TRUSTED_PROXIES change it.
+"""
+
+import os
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.db import connections
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+
+from keyportal.settings import LOGGING, TRUSTED_PROXIES
+
+# The log masks keys as the settings describe them, and has to before the application is loaded.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keyportal.settings")
+
+_HOST = os.environ.get("HOST") or "127.0.0.1"
+_PORT = int(os.environ.get("PORT") or 8000)
+# How long a client may leave a request or a response half done before its thread is taken back.
+_STALLED_AFTER_SECONDS = 20
+
+
+class QuietLogger(Logger):
+    """gunicorn's log less what the client sent: any byte of a request that failed may belong to a key."""
+
+    def info(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        if msg.startswith("Listening at:"):
+            # Its own words are about the master's sockets, and the workers have them.
+            msg, args = "Listening at %s", (bind,)
+        super().info(msg, *args, **kwargs)
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        if msg.startswith("Invalid request from ip="):
+            # After the address and what is wrong with the request, each behind a colon, come its own bytes.
+            msg = ": ".join(msg.split(": ")[:2])
+        super().warning(msg, *args, **kwargs)
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        if msg.startswith("Error handling request"):
+            msg, args = "Error handling request", ()
+        if msg.startswith("Socket error"):
+            # A client that stalls or goes away is its own affair, and no traceback of ours.
+            super().warning("A connection broke: %s", sys.exc_info()[1])
+        else:
+            super().exception(msg, *args, **kwargs)
+
+
+# Where. Every worker has a listening socket of its own, and the kernel spreads connections over them.
+bind = f"[{_HOST}]:{_PORT}" if ":" in _HOST else f"{_HOST}:{_PORT}"
+reuse_port = True
+
+# Who works. One process is enough for a small team, and SQLite has one writer anyway.
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+threads = int(os.environ.get("WEB_THREADS") or 8)
+preload_app = True
+# The heartbeat is a file: on a disk that stalls, healthy workers would be killed.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn makes an unnamed file there
+# A socket in the home directory that takes commands: nobody here uses it.
+control_socket_disable = True
+
+# How long. An orchestrator kills after 30 seconds, so a request gets fewer to end in.
+graceful_timeout = 25
+# Longer than the 60 seconds nginx keeps an idle connection, so that the proxy is the one that closes.
+keepalive = 75
+
+# What is let in: gunicorn's own limits, written down because they are part of the defence.
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 8190
+# Only these may say that the client came by HTTPS. A peer on a unix socket ("unix") is always believed.
+forwarded_allow_ips = ",".join(address for address in TRUSTED_PROXIES if address != "unix")
+
+# What is said. The application logs each request itself, so gunicorn writes no access log.
+logger_class = QuietLogger
+accesslog = None
+logconfig_dict = {
+    **LOGGING,
+    "loggers": {
+        **LOGGING["loggers"],
+        "gunicorn.error": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+    },
+}
+
+
+def on_starting(server: Arbiter) -> None:
+    """Refuse a port that is taken: with `reuse_port` two portals would silently share it."""
+    if server.master_pid:
+        return  # A successor, started by SIGUSR2, is meant to share it.
+    family = socket.AF_INET6 if ":" in _HOST else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, _PORT))
+        except OSError as error:
+            raise SystemExit(
+                f"Cannot listen on {bind}: {error.strerror}. Choose another HOST or PORT."
+            ) from error
+
+
+def when_ready(server: Arbiter) -> None:
+    """Stop when the terminal closes; gunicorn would take that signal for an order to reload, and stay."""
+
+    def stop(_number: int, frame: FrameType | None) -> None:
+        server.signal(signal.SIGTERM, frame)
+
+    if sys.stdin is not None and sys.stdin.isatty():
+        signal.signal(signal.SIGHUP, stop)
+
+
+def pre_fork(_server: Arbiter, _worker: Worker) -> None:
+    """Leave no database connection for two processes to write to at once."""
+    connections.close_all()
+
+
+def post_fork(_server: Arbiter, worker: Worker) -> None:
+    """Bound how long a silent client holds a thread; accepted connections inherit this on Linux.
+
+    Without it a handful of requests that stop half way would use up the threads for good.
+    """
+    if sys.platform == "linux":
+        limit = struct.pack("ll", _STALLED_AFTER_SECONDS, 0)
+        for listener in worker.sockets:
+            listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def post_worker_init(_worker: Worker) -> None:
+    """Leave a terminal's signals to the master, which passes them on.
+
+    A terminal sends them to every process. A gthread worker that meets Ctrl-C twice, from the terminal and
+    from the master, can stop inside its own handler for a lock it holds, and hang until it is killed.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

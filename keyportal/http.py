@@ -1,0 +1,216 @@
+"""What every app says over HTTP: problem details, request types and the client's address."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.http import HttpRequest, JsonResponse
+
+if TYPE_CHECKING:
+    from django_htmx.middleware import HtmxDetails
+
+    from accounts.models import OrganizationMembership, User
+    from accounts.principals import Principal
+    from apikeys.verification import VerifiedKey
+
+API_PREFIX = "/v1/"
+# The reference is a page, though it lives beside what it describes.
+API_DOCS_PATH = "/v1/docs"
+PUBLIC_API_PATHS = frozenset({"/v1/openapi.json"})
+CHALLENGE = 'Bearer realm="keyportal"'
+
+
+class PortalRequest(HttpRequest):
+    """Any request, once it has been given its id and the address it came from."""
+
+    request_id: str
+    client_address: str
+    # What the request's one log line says beside the usual, such as the prefix of the key.
+    log_fields: dict[str, str]
+
+
+class PageRequest(PortalRequest):
+    """A page request, of anyone."""
+
+    htmx: "HtmxDetails"
+
+
+class MemberRequest(PageRequest):
+    """A page request of a signed-in person who is acting in one of their organizations."""
+
+    user: "User"
+    member: "OrganizationMembership"
+    memberships: "list[OrganizationMembership]"
+    principal: "Principal"
+
+
+class ApiRequest(PortalRequest):
+    """A `/v1/` request whose caller is known; `api_key` is there if the caller is a key."""
+
+    principal: "Principal"
+    api_key: "VerifiedKey"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A documented refusal: its status, its title, and what the caller should do about it."""
+
+    status: int
+    title: str
+    advice: str
+
+
+# Codes are public: they are added, never renamed.
+PROBLEMS: Mapping[str, ProblemType] = {
+    "missing_credentials": ProblemType(
+        401, "No API key was sent", "Send the key in the header `Authorization: Bearer <key>`."
+    ),
+    "invalid_key": ProblemType(
+        401,
+        "This API key is not valid",
+        "The key is mistyped, cut off or unknown here. Copy it again from your secret store; "
+        "if it is lost, issue a new one.",
+    ),
+    "key_revoked": ProblemType(
+        401, "This API key was revoked", "Revocation is final. Issue a new key and replace this one."
+    ),
+    "key_expired": ProblemType(401, "This API key has expired", "Issue a new key and replace this one."),
+    "key_disabled": ProblemType(
+        401, "This API key is disabled", "Ask an admin of its team to enable it, or issue a new key."
+    ),
+    "issuer_gone": ProblemType(
+        401,
+        "The issuer of this API key has left",
+        "A key acts with its issuer's role, and that person no longer has one here. Issue a new key.",
+    ),
+    "organization_suspended": ProblemType(
+        401, "The organization of this API key is suspended", "Ask the organization's super admin."
+    ),
+    "invalid_request": ProblemType(
+        400,
+        "The request is not well-formed",
+        "Send exactly one credential, in the Authorization header, and a well-formed body.",
+    ),
+    "key_in_query": ProblemType(
+        400,
+        "The API key was sent in the URL",
+        "URLs are logged along the way, so the key is marked as exposed. "
+        "Send it in the Authorization header, and replace it.",
+    ),
+    "insufficient_scope": ProblemType(
+        403,
+        "This API key may not do that",
+        "The detail names the permission that is missing. Issue a key that has it.",
+    ),
+    "scope_not_allowed": ProblemType(
+        403,
+        "You may not issue keys of this scope",
+        "Organization keys need a super admin, team keys an admin of the team, project keys a member of its team.",
+    ),
+    "permission_not_grantable": ProblemType(
+        403, "You may not grant these permissions", "Nobody can grant more than their own role allows right now."
+    ),
+    "expiry_not_grantable": ProblemType(
+        403, "A key cannot issue a key that outlives it", "Give an expiry no later than the calling key's own."
+    ),
+    "csrf_failed": ProblemType(
+        403, "The request did not prove that it came from our own page", "Send the session's X-CSRFToken header."
+    ),
+    "forbidden": ProblemType(403, "You may not do that", "Ask an admin of the team."),
+    "recent_sign_in_required": ProblemType(
+        403, "A recent sign-in is needed", "Confirm your sign-in in the browser, then send the request again."
+    ),
+    "not_found": ProblemType(404, "There is no such thing here", "Check the id, and whose key you are using."),
+    "method_not_allowed": ProblemType(
+        405, "This address does not take that method", "The reference lists the methods of each address."
+    ),
+    "invalid_field": ProblemType(422, "A field is not valid", "The member `errors` names each field and what is wrong."),
+    "verification_unavailable": ProblemType(
+        503, "The key could not be checked just now", "Nothing is known to be wrong with it. Try again shortly."
+    ),
+    "unavailable": ProblemType(503, "The portal cannot answer just now", "Try again shortly."),
+    "internal_error": ProblemType(
+        500, "Something broke on our side", "Tell the operator the request id; the log has the rest."
+    ),
+}
+
+
+@dataclass
+class Problem(Exception):
+    """A refusal on its way to the caller, as RFC 9457 problem details."""
+
+    code: str
+    detail: str = ""
+    errors: list[dict[str, str]] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def problem_response(request: HttpRequest, problem: Problem) -> JsonResponse:
+    """Render a problem (RFC 9457), with the challenge that RFC 6750 §3 wants on a 401 and a scope's 403.
+
+    `instance` names the occurrence by its request id and not by its path, since a path may hold a secret.
+    """
+    kind = PROBLEMS[problem.code]
+    request_id = getattr(request, "request_id", "")
+    body: dict[str, Any] = {
+        "type": f"{settings.KEYPORTAL_URL}/v1/docs#{problem.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail or kind.advice,
+        "instance": f"urn:uuid:{request_id}",
+        "code": problem.code,
+        "request_id": request_id,
+    }
+    if problem.errors:
+        body["errors"] = problem.errors
+    response = JsonResponse(body, status=kind.status, content_type="application/problem+json")
+    response["Cache-Control"] = "no-store"
+    if kind.status == 401:
+        error = "" if problem.code == "missing_credentials" else ', error="invalid_token"'
+        response["WWW-Authenticate"] = CHALLENGE + error
+    if kind.status == 503:
+        response["Retry-After"] = "1"
+    for name, value in problem.headers.items():
+        response[name] = value
+    return response
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Say whether a request is for the JSON API."""
+    return request.path_info.startswith(API_PREFIX) and request.path_info != API_DOCS_PATH
+
+
+def is_machine(request: HttpRequest) -> bool:
+    """Say whether an API call stands on its own: a key, or nothing, but no browser's session."""
+    has_session = settings.SESSION_COOKIE_NAME in request.COOKIES
+    return is_api(request) and ("HTTP_AUTHORIZATION" in request.META or not has_session)
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the address a request came from.
+
+    That is the TCP peer, unless the peer is a trusted proxy: then the right-most address of
+    X-Forwarded-For that is not itself a trusted proxy. A name that is no address ends the walk.
+    """
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")
+    address = peer
+    for candidate in reversed(forwarded):
+        if not _is_trusted(address):
+            break
+        try:
+            address = str(ipaddress.ip_address(candidate.strip()))
+        except ValueError:
+            break
+    return address
+
+
+def _is_trusted(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        # A unix socket's peer has no address; nobody but our own proxy can be behind one.
+        return address == "" and "unix" in settings.TRUSTED_PROXIES
+    return any(parsed in ipaddress.ip_network(network) for network in settings.TRUSTED_PROXIES if network != "unix")

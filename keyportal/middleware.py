@@ -1,0 +1,135 @@
+"""What happens to every request: an id, an address, one log line; and the wrappers for pages only."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from csp.middleware import CSPMiddleware
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.common import CommonMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxMiddleware
+from uuid_utils.compat import uuid7
+
+from audit.context import ANONYMOUS, audit_context
+from keyportal.http import PageRequest, PortalRequest, client_address, is_api, is_machine
+
+log = structlog.get_logger("keyportal.request")
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class RequestContextMiddleware:
+    """Give a request its id and address, and write the one line that says how it went.
+
+    The line names the route, never the path: a path may hold an invitation's token or a pasted key.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: PortalRequest) -> HttpResponseBase:
+        request.request_id = str(uuid7())
+        request.client_address = client_address(request)
+        request.log_fields = {}
+        started = time.perf_counter()
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request.request_id),
+            audit_context(actor=ANONYMOUS, request_id=request.request_id, address=request.client_address or None),
+        ):
+            response = self.get_response(request)
+            response["X-Request-Id"] = request.request_id
+            if not response.streaming and "Content-Length" not in response:
+                # Without it the server would send pieces, and clients could not keep the connection.
+                response["Content-Length"] = str(len(response.content))
+            log.info(
+                "request",
+                method=request.method,
+                route=request.resolver_match.route if request.resolver_match else None,
+                status=response.status_code,
+                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                address=request.client_address,
+                **request.log_fields,
+            )
+        return response
+
+
+class PagesOnly:
+    """A middleware that a call with a key passes by, since only pages and sessions need it."""
+
+    wrapped: Callable[[GetResponse], Any]
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.inner = self.wrapped(get_response)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = self.get_response(request) if is_machine(request) else self.inner(request)
+        return response
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        if is_machine(request) or not hasattr(self.inner, "process_view"):
+            return None
+        response: HttpResponseBase | None = self.inner.process_view(request, view, args, kwargs)
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        if is_machine(request) or not hasattr(self.inner, "process_exception"):
+            return None
+        response: HttpResponseBase | None = self.inner.process_exception(request, exception)
+        return response
+
+
+class PagesCSP(PagesOnly):
+    wrapped = CSPMiddleware
+
+
+class PagesSessions(PagesOnly):
+    wrapped = SessionMiddleware
+
+
+class PagesCommon(PagesOnly):
+    wrapped = CommonMiddleware
+
+
+class PagesCsrf(PagesOnly):
+    wrapped = CsrfViewMiddleware
+
+
+class PagesAuthentication(PagesOnly):
+    wrapped = AuthenticationMiddleware
+
+
+class PagesMessages(PagesOnly):
+    wrapped = MessageMiddleware
+
+
+class PagesXFrameOptions(PagesOnly):
+    wrapped = XFrameOptionsMiddleware
+
+
+class PagesHtmx(PagesOnly):
+    wrapped = HtmxMiddleware
+
+
+class HtmxRedirectMiddleware:
+    """Let the browser follow a redirect that htmx would: a lost session shows the sign-in page, not a piece of it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: PageRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if is_api(request) or not request.htmx or "Location" not in response:
+            return response
+        redirect = HttpResponseClientRedirect(response["Location"])
+        redirect.cookies = response.cookies
+        return redirect

@@ -1,0 +1,234 @@
+"""The settings of an installation, all of them from the environment; `docs/settings.md` lists them.
+
+With nothing set, this is the embedded portal: SQLite and a generated secret in `var/`, on loopback.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+import structlog
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from keyportal import logs, secrets
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.str("KEYPORTAL_DATA_DIR", default=str(BASE_DIR / "var"))).absolute()
+DEBUG = env.bool("KEYPORTAL_DEBUG", default=False)
+
+# Where the portal is reached. Links in mails are built from it, never from a request's Host.
+_HOST = env.str("HOST", default="127.0.0.1")
+_PORT = env.int("PORT", default=8000)
+_REACHED_AT = "127.0.0.1" if _HOST in {"0.0.0.0", "::", ""} else _HOST  # noqa: S104 - compared, not bound
+KEYPORTAL_URL = env.str("KEYPORTAL_URL", default=f"http://{_REACHED_AT}:{_PORT}").rstrip("/")
+_public = urlsplit(KEYPORTAL_URL)
+if _public.scheme not in {"http", "https"} or not _public.hostname:
+    raise ImproperlyConfigured("KEYPORTAL_URL must be a whole address such as https://keys.example.com")
+IS_HTTPS = _public.scheme == "https"
+ALLOWED_HOSTS = [_public.hostname, "127.0.0.1", "localhost", "[::1]", *env.list("ALLOWED_HOSTS", default=[])]
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
+TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
+
+# Storage. Embedded, the secret is made once and kept beside the database; many hosts must share one.
+DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'keyportal.sqlite3'}")
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY:
+    if "DATABASE_URL" in env.ENVIRON:
+        raise ImproperlyConfigured(
+            "SECRET_KEY must be set together with DATABASE_URL: every host needs the same one. "
+            "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    SECRET_KEY = secrets.read_or_make(DATA_DIR / "secret_key")
+
+_database: dict[str, Any] = env.db_url_config(DATABASE_URL)
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _database["OPTIONS"] = {
+        # A writer takes the lock when its transaction begins, so that no two can both have read.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 10,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+else:
+    # Pages probe a kept connection before use; verification does without and retries once instead.
+    _database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+DATABASES = {"default": _database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "accounts",
+    "apikeys",
+    "audit",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "csp",
+    "django_htmx",
+    "heroicons",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "keyportal.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apikeys.middleware.ApiKeyMiddleware",
+    # From here on, only what a browser's session needs: a call with a key passes these by.
+    "keyportal.middleware.PagesCSP",
+    "keyportal.middleware.PagesSessions",
+    "keyportal.middleware.PagesCommon",
+    "keyportal.middleware.PagesCsrf",
+    "keyportal.middleware.PagesAuthentication",
+    "keyportal.middleware.PagesMessages",
+    "keyportal.middleware.PagesXFrameOptions",
+    "keyportal.middleware.PagesHtmx",
+    "keyportal.middleware.HtmxRedirectMiddleware",
+    # allauth insists on its own name here; it costs a call with a key next to nothing.
+    "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.MemberMiddleware",
+    "accounts.middleware.SignInRequiredMiddleware",
+]
+ROOT_URLCONF = "keyportal.urls"
+WSGI_APPLICATION = "keyportal.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "accounts.context.frame",
+            ],
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# People and their sessions.
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        # NIST SP 800-63B-4 §3.1.1.2: fifteen where the password is the only factor.
+        "OPTIONS": {"min_length": 15},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "overview"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_NAME = "keyportal_session"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "keyportal.errors.csrf_failure"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+ACCOUNT_SESSION_REMEMBER = True
+SOCIALACCOUNT_ADAPTER = "accounts.adapters.SocialAccountAdapter"
+SOCIALACCOUNT_AUTO_SIGNUP = True
+# Identity is (provider, subject). An address that a provider reports never opens an account.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_QUERY_EMAIL = True
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_LOGIN_ON_GET = False
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {}
+# Chromium applies form-action to where a posted form is redirected, so each provider is named.
+_provider_origins: list[str] = []
+for _name, _origin in {"github": "https://github.com", "google": "https://accounts.google.com"}.items():
+    if _client_id := env.str(f"KEYPORTAL_{_name.upper()}_CLIENT_ID", default=""):
+        INSTALLED_APPS.append(f"allauth.socialaccount.providers.{_name}")
+        SOCIALACCOUNT_PROVIDERS[_name] = {
+            "APPS": [{"client_id": _client_id, "secret": env.str(f"KEYPORTAL_{_name.upper()}_CLIENT_SECRET")}],
+            "OAUTH_PKCE_ENABLED": True,
+        }
+        _provider_origins.append(_origin)
+if _oidc := env.list("KEYPORTAL_OIDC", default=[]):
+    INSTALLED_APPS.append("allauth.socialaccount.providers.openid_connect")
+    SOCIALACCOUNT_PROVIDERS["openid_connect"] = {"APPS": [], "OAUTH_PKCE_ENABLED": True}
+    for _name in _oidc:
+        _prefix = f"KEYPORTAL_OIDC_{_name.upper().replace('-', '_')}"
+        _server = env.str(f"{_prefix}_URL")
+        SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"].append(
+            {
+                "provider_id": _name,
+                "name": env.str(f"{_prefix}_NAME", default=_name),
+                "client_id": env.str(f"{_prefix}_CLIENT_ID"),
+                "secret": env.str(f"{_prefix}_CLIENT_SECRET"),
+                "settings": {"server_url": _server},
+            }
+        )
+        _provider_origins.append("{0.scheme}://{0.netloc}".format(urlsplit(_server)))
+
+EMAIL_URL = env.str("EMAIL_URL", default="consolemail://")
+globals().update(env.email_url_config(EMAIL_URL))
+DEFAULT_FROM_EMAIL = env.str("KEYPORTAL_FROM_EMAIL", default=f"keyportal <keyportal@{_public.hostname}>")
+
+# What a browser may do with our pages.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "form-action": [SELF, *_provider_origins],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = IS_HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if IS_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# Keys. The shape that new keys get; keys of an earlier shape stay good while it is listed here.
+KEYPORTAL_KEY_BRAND = env.str("KEYPORTAL_KEY_BRAND", default="kp")
+KEYPORTAL_EARLIER_KEY_BRANDS: list[str] = env.list("KEYPORTAL_EARLIER_KEY_BRANDS", default=[])
+KEYPORTAL_ARGON2 = {
+    "memory_kib": env.int("KEYPORTAL_ARGON2_MEMORY_KIB", default=19456),
+    "time": env.int("KEYPORTAL_ARGON2_TIME", default=2),
+    "parallelism": env.int("KEYPORTAL_ARGON2_PARALLELISM", default=1),
+}
+KEYPORTAL_ARGON2_PERMITS = env.int("KEYPORTAL_ARGON2_PERMITS", default=2)
+KEYPORTAL_ARGON2_QUEUE = env.int("KEYPORTAL_ARGON2_QUEUE", default=8)
+KEYPORTAL_ARGON2_WAIT_MS = env.int("KEYPORTAL_ARGON2_WAIT_MS", default=50)
+
+LOGGING = logs.logging_config(level=env.str("LOG_LEVEL", default="INFO"))
+structlog.configure(**logs.structlog_config())

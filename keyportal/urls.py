@@ -1,0 +1,19 @@
+"""Every address of the portal."""
+
+from django.urls import include, path
+
+from keyportal.api import api
+from keyportal.docs import api_docs
+
+urlpatterns = [
+    path("v1/docs", api_docs, name="api-docs"),
+    path("v1/", api.urls),
+    path("audit/", include("audit.urls")),
+    path("", include("apikeys.urls")),
+    path("", include("accounts.urls")),
+]
+
+handler400 = "keyportal.errors.bad_request"
+handler403 = "keyportal.errors.permission_denied"
+handler404 = "keyportal.errors.not_found"
+handler500 = "keyportal.errors.server_error"

@@ -1,0 +1,116 @@
+"""What nobody may forget: that a change is seen by the audit log, and that the log's words are documented."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+
+from audit import events
+from audit.tracking import TRACKED
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = ("accounts", "apikeys", "audit")
+
+# These write, or can, without the signals that the audit log listens to.
+SILENT = {
+    "abulk_create",
+    "abulk_update",
+    "aupdate",
+    "bulk_create",
+    "bulk_update",
+    "execute",
+    "executemany",
+    "raw",
+    "update",
+    "_raw_delete",
+    "_update",
+}
+# Where they may be called, as `file:function`, and why nothing goes unseen there.
+ALLOWED = {
+    "apikeys/models.py:mark_used": "Its last use is no change to a key; uses have records of their own.",
+    "apikeys/models.py:upgrade_digest": "The key stays the same: only the cost of checking it rises.",
+    "audit/migrations/0002_immutable_rows.py:_run": "It makes the triggers, and changes no row.",
+}
+
+# Models whose rows need no audit rows of their own, and why.
+UNTRACKED = {
+    "audit.AuditEvent": "It is the log.",
+    "accounts.Installation": "Its one row is made together with the first organization, which is recorded.",
+}
+
+# Columns that are not watched, beside `id` and `created_at`, which the row of the creation has anyway.
+UNWATCHED = {
+    "accounts.User.last_login": "Sign-ins are events.",
+    "accounts.Team.organization_id": "A team never moves, and the place of its row says where it is.",
+    "accounts.Invitation.token_digest": "It is made once; only its link's holder knows what it stands for.",
+    "accounts.Invitation.invited_by_id": "The actor of the creation.",
+    "apikeys.ApiKey.prefix": "Part of the label.",
+    "apikeys.ApiKey.label": "The label of every row about the key.",
+    "apikeys.ApiKey.digest": "It is made once; an upgrade leaves the key the same.",
+    "apikeys.ApiKey.last_used_at": "Uses have records of their own.",
+    "apikeys.ApiKey.last_used_ip": "Uses have records of their own.",
+}
+
+
+def silent_calls() -> Iterator[str]:
+    for app in APPS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for function, call in calls_in(tree, "module"):
+                if is_silent(call):
+                    yield f"{path.relative_to(ROOT)}:{function}"
+
+
+def is_silent(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr in SILENT
+
+
+def calls_in(node: ast.AST, function: str) -> Iterator[tuple[str, ast.Call]]:
+    for child in ast.iter_child_nodes(node):
+        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        inner = child.name if is_function else function  # type: ignore[attr-defined] # a function has one
+        if isinstance(child, ast.Call):
+            yield function, child
+        yield from calls_in(child, inner)
+
+
+@pytest.mark.pure
+def test_writes_that_send_no_signal_are_allowed_one_by_one() -> None:
+    assert set(silent_calls()) == set(ALLOWED)
+
+
+@pytest.mark.pure
+def test_sweep_finds_a_write_wherever_it_hides() -> None:
+    source = "class A:\n  def f(self):\n    return [lambda: Key.objects.all().update(a=1)]\nKey.objects.raw()"
+    found = [function for function, call in calls_in(ast.parse(source), "module") if is_silent(call)]
+    assert found == ["f", "module"]
+
+
+def test_every_model_is_tracked_or_says_why_not() -> None:
+    ours = {model._meta.label for app in APPS for model in apps.get_app_config(app).get_models()}
+    assert ours - {model._meta.label for model in TRACKED} == set(UNTRACKED)
+
+
+def test_tracked_model_has_no_other_class_that_writes_its_rows() -> None:
+    """Signals name the class that was saved: a proxy, or a child of its own table, would go unheard."""
+    for model in TRACKED:
+        assert not [other for other in apps.get_models() if issubclass(other, model) and other is not model]
+
+
+def test_every_column_is_watched_or_says_why_not() -> None:
+    unwatched = {
+        f"{model._meta.label}.{field.attname}"
+        for model, tracked in TRACKED.items()
+        for field in model._meta.concrete_fields
+        if model._meta.app_label in APPS and field.attname not in {"id", "created_at", *tracked.fields}
+    }
+    assert unwatched == set(UNWATCHED)
+
+
+def test_events_are_documented() -> None:
+    document = (ROOT / "docs/audit-events.md").read_text(encoding="utf-8").splitlines()
+    table = events.as_table().splitlines()
+    # After a change: manage.py shell -c "from audit import events; print(events.as_table())"
+    assert document[document.index(table[0]) :] == table
