@@ -92,9 +92,7 @@ def create_user(*, email: str, password: str | None, at: datetime, name: str = "
 
 
 @transaction.atomic
-def add_to_organization(
-    *, organization: Organization, user: User, role: Role, at: datetime
-) -> OrganizationMembership:
+def add_to_organization(*, organization: Organization, user: User, role: Role, at: datetime) -> OrganizationMembership:
     """Give a person a role in an organization; one who is a member already keeps the greater role."""
     membership, is_new = OrganizationMembership.objects.select_for_update().get_or_create(
         organization=organization, user=user, defaults={"role": role, "created_at": at}

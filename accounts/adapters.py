@@ -16,7 +16,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.actions import InvitationNotUsable, accept_invitation, find_invitation
+from accounts.actions import InvitationNotUsable, accept_invitation
 from accounts.models import Invitation, User
 
 INVITATION_SESSION_KEY = "invitation_token_digest"

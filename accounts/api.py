@@ -30,7 +30,12 @@ class ProjectPage(Schema):
     items: list[ProjectItem]
 
 
-@router.get("/projects", response=answers(200, ProjectPage, 404), operation_id="list_projects", summary="List projects")
+@router.get(
+    "/projects",
+    response=answers(200, ProjectPage, 404),
+    operation_id="list_projects",
+    summary="List projects",
+)
 def list_projects(request: ApiRequest) -> dict[str, object]:
     """Return the projects inside the key's scope: the organization's, the team's, or the one. Needs `projects:read`."""
     request.principal.require("projects:read")

@@ -5,6 +5,6 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import recording  # noqa: PLC0415 - models exist only once the apps are ready
+        from accounts import recording
 
         recording.start()

@@ -38,7 +38,9 @@ class SetUpForm(forms.Form):
 
 class RegisterForm(forms.Form):
     name = forms.CharField(
-        max_length=100, label="Your name", widget=forms.TextInput(attrs={"autocomplete": "name", "autofocus": True})
+        max_length=100,
+        label="Your name",
+        widget=forms.TextInput(attrs={"autocomplete": "name", "autofocus": True}),
     )
     password = PasswordField()
 
@@ -59,9 +61,7 @@ def _check_password(form: forms.Form, user: User) -> None:
 
 
 class TeamForm(forms.Form):
-    name = forms.CharField(
-        max_length=100, widget=forms.TextInput(attrs={"placeholder": "Payments", "autofocus": True})
-    )
+    name = forms.CharField(max_length=100, widget=forms.TextInput(attrs={"placeholder": "Payments", "autofocus": True}))
 
 
 class ProjectForm(forms.Form):
@@ -82,7 +82,4 @@ class InvitationForm(forms.Form):
     email = forms.EmailField(
         max_length=254, widget=forms.EmailInput(attrs={"placeholder": "dana@example.com", "autofocus": True})
     )
-    role = forms.ChoiceField(
-        choices=[*reversed(TeamMembership.ROLES)], widget=forms.RadioSelect, initial="developer"
-    )
-
+    role = forms.ChoiceField(choices=[*reversed(TeamMembership.ROLES)], widget=forms.RadioSelect, initial="developer")

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from accounts.models import OrganizationMembership, User
 from accounts.principals import principal_of
 from audit.context import Actor, set_actor
-from keyportal.http import MemberRequest, Problem, is_api, is_machine, problem_response
+from keyportal.http import MemberRequest, PageRequest, Problem, is_api, is_machine, problem_response
 
 ORGANIZATION_SESSION_KEY = "organization_id"
 View = Callable[..., HttpResponseBase]
@@ -19,7 +19,7 @@ V = TypeVar("V", bound=View)
 
 def organization_not_required(view: V) -> V:
     """Mark a view that works for people who are in no organization."""
-    view.organization_required = False
+    view.organization_required = False  # type: ignore[attr-defined] # a mark, as Django's `login_required` is
     return view
 
 
@@ -59,21 +59,22 @@ class SignInRequiredMiddleware:
         return self.get_response(request)
 
     def process_view(
-        self, request: MemberRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, request: PageRequest, view: View, _args: tuple[Any, ...], _kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
         # `login_not_required` is Django's mark, which allauth puts on its own views too.
         if is_machine(request) or not getattr(view, "login_required", True):
             return None
+        has_organization = hasattr(request, "member")
         if is_api(request):
-            return None if hasattr(request, "principal") else problem_response(request, Problem("missing_credentials"))
+            return None if has_organization else problem_response(request, Problem("missing_credentials"))
         if not request.user.is_authenticated:
             return _ask_for_sign_in(request)
-        if getattr(view, "organization_required", True) and not hasattr(request, "member"):
+        if getattr(view, "organization_required", True) and not has_organization:
             return render(request, "accounts/no_organization.html", status=403)
         return None
 
 
-def _ask_for_sign_in(request: MemberRequest) -> HttpResponseBase:
+def _ask_for_sign_in(request: PageRequest) -> HttpResponseBase:
     """Send people to the sign-in page; a newcomer who opened the bare address learns about the set-up link."""
     if not User.objects.exists():
         return redirect("setup-needed")

@@ -96,7 +96,10 @@ class Organization(models.Model):
 class OrganizationMembership(models.Model):
     """A person in an organization, as its super admin or as a member."""
 
-    ROLES: ClassVar = [(Role.SUPER_ADMIN.value, Role.SUPER_ADMIN.label), (Role.MEMBER.value, Role.MEMBER.label)]
+    ROLES: ClassVar = [
+        (Role.SUPER_ADMIN.value, Role.SUPER_ADMIN.label),
+        (Role.MEMBER.value, Role.MEMBER.label),
+    ]
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
@@ -168,7 +171,10 @@ class Team(models.Model):
 class TeamMembership(models.Model):
     """A member of the organization in one of its teams."""
 
-    ROLES: ClassVar = [(Role.TEAM_ADMIN.value, Role.TEAM_ADMIN.label), (Role.DEVELOPER.value, Role.DEVELOPER.label)]
+    ROLES: ClassVar = [
+        (Role.TEAM_ADMIN.value, Role.TEAM_ADMIN.label),
+        (Role.DEVELOPER.value, Role.DEVELOPER.label),
+    ]
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, models.CASCADE, related_name="memberships")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
 from allauth.account.authentication import get_authentication_records
@@ -40,4 +40,4 @@ def recent_sign_in_required(view: View[P]) -> View[P]:
             raise ReauthenticationRequired
         return redirect(f"{reverse('sign-in-again')}?{urlencode({'next': request.get_full_path()})}")
 
-    return guarded
+    return cast(View[P], guarded)

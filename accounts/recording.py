@@ -141,7 +141,7 @@ def _home(user: User) -> Place:
     return Place(membership.organization_id) if membership else Place()
 
 
-def _signed_in(request: HttpRequest, user: User, **_: Any) -> None:
+def _signed_in(user: User, **_: Any) -> None:
     set_actor(Actor(kind="user", id=user.pk, label=user.email))
     _record("user.signed_in", user)
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 from allauth.account.internal.flows.login import record_authentication
 from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -184,7 +185,10 @@ def _mail_invitation(invitation: Invitation, link: str) -> bool:
     subject = render_to_string("accounts/email/invitation_subject.txt", context).strip()
     try:
         send_mail(
-            subject, render_to_string("accounts/email/invitation_message.txt", context), None, [invitation.email]
+            subject,
+            render_to_string("accounts/email/invitation_message.txt", context),
+            None,
+            [invitation.email],
         )
     except (SMTPException, OSError):
         log.exception("invitation.mail_failed", invitation=str(invitation.pk))
@@ -253,7 +257,7 @@ def _welcome(request: HttpRequest, invitation: Invitation) -> HttpResponse:
 @require_GET
 def sign_in_again(request: MemberRequest) -> HttpResponse:
     """Where people without a password prove anew who they are: at the provider that knows them."""
-    connected = set(request.user.socialaccount_set.values_list("provider", flat=True))
+    connected = set(SocialAccount.objects.filter(user=request.user).values_list("provider", flat=True))
     providers = [
         provider
         for provider in get_adapter().list_providers(request)
@@ -262,7 +266,11 @@ def sign_in_again(request: MemberRequest) -> HttpResponse:
     return render(
         request,
         "accounts/sign_in_again.html",
-        {"providers": providers, "next": safe_next(request, request.GET.get("next"), reverse("overview")), "section": "account"},
+        {
+            "providers": providers,
+            "next": safe_next(request, request.GET.get("next"), reverse("overview")),
+            "section": "account",
+        },
     )
 
 

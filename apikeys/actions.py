@@ -168,9 +168,7 @@ def _is_outside(principal: Principal, scope: str, place: Organization | Team | P
     return principal.project_id is not None and (scope != "project" or place.pk != principal.project_id)
 
 
-def _check_grant(
-    principal: Principal, role: Role, permissions: Collection[str], expires_at: datetime | None
-) -> None:
+def _check_grant(principal: Principal, role: Role, permissions: Collection[str], expires_at: datetime | None) -> None:
     refused = not_grantable(permissions, role)
     if principal.permissions is not None:
         # A key hands on nothing that it does not hold; `*` would grow with its issuer, so it never hands that on.

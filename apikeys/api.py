@@ -25,7 +25,10 @@ router = Router(tags=["keys"])
 PAGE_SIZE = 50
 T = TypeVar("T")
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$"),
+]
 
 
 class KeyRequest(Schema):
@@ -49,6 +52,13 @@ class KeyRequest(Schema):
     expires_in_days: int | None = Field(
         None, ge=1, le=MAX_EXPIRES_IN_DAYS, strict=True, description="Without it the key never expires."
     )
+
+
+class PageQuery(Schema):
+    """Which page."""
+
+    limit: int = Field(PAGE_SIZE, ge=1, le=100, description="How many keys a page holds.")
+    cursor: str = Field("", max_length=64, description="`next_cursor` of the page before.")
 
 
 class IssuerItem(Schema):
@@ -79,7 +89,7 @@ class KeyItem(Schema):
     last_used_ip: str | None
 
     @staticmethod
-    def resolve_state(api_key: ApiKey, context: Any) -> str:
+    def resolve_state(api_key: ApiKey) -> str:
         return state_of(api_key, at=timezone.now())
 
 
@@ -153,7 +163,10 @@ def _whoami_key(request: ApiRequest) -> dict[str, object]:
 
 
 @router.post(
-    "/api-keys", response=answers(201, IssuedKey, 404), operation_id="issue_api_key", summary="Issue an API key"
+    "/api-keys",
+    response=answers(201, IssuedKey, 404),
+    operation_id="issue_api_key",
+    summary="Issue an API key",
 )
 def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse) -> tuple[int, dict[str, Any]]:
     """Issue a key and return it whole, once. Needs `keys:write`; from a browser's session, a recent sign-in.
@@ -206,19 +219,21 @@ def _place(principal: Principal, body: KeyRequest) -> Organization | Team | Proj
 @router.get("/api-keys", response=answers(200, KeyPage, 404), operation_id="list_api_keys", summary="List API keys")
 def list_api_keys(
     request: ApiRequest,
-    limit: int = Query(PAGE_SIZE, ge=1, le=100, description="How many keys a page holds."),
-    cursor: str = Query("", max_length=64, description="`next_cursor` of the page before."),
+    query: Query[PageQuery],
 ) -> dict[str, object]:
     """Return the keys that the caller may manage, newest first, ended ones included. Needs `keys:read`."""
     request.principal.require("keys:read")
     visible = ApiKey.objects.visible_to(request.principal).with_places().newest_first()
-    keys = list(visible.before(_decode(cursor) if cursor else None)[: limit + 1])
-    has_more = len(keys) > limit
-    return {"items": keys[:limit], "next_cursor": _encode(keys[limit - 1].pk) if has_more else None}
+    keys = list(visible.before(_decode(query.cursor) if query.cursor else None)[: query.limit + 1])
+    has_more = len(keys) > query.limit
+    return {"items": keys[: query.limit], "next_cursor": _encode(keys[query.limit - 1].pk) if has_more else None}
 
 
 @router.get(
-    "/api-keys/{uuid:key_id}", response=answers(200, KeyItem, 404), operation_id="get_api_key", summary="Get an API key"
+    "/api-keys/{uuid:key_id}",
+    response=answers(200, KeyItem, 404),
+    operation_id="get_api_key",
+    summary="Get an API key",
 )
 def get_api_key(request: ApiRequest, key_id: UUID) -> ApiKey:
     """Return one key that the caller may manage; any other is 404. Needs `keys:read`."""

@@ -5,6 +5,6 @@ class ApikeysConfig(AppConfig):
     name = "apikeys"
 
     def ready(self) -> None:
-        from apikeys import recording  # noqa: PLC0415 - models exist only once the apps are ready
+        from apikeys import recording
 
         recording.start()

@@ -11,7 +11,7 @@ def presented_key(request: HttpRequest) -> str:
 
     :raises Problem: `missing_credentials` if there is none, `invalid_request` if there are several.
     """
-    header = request.META.get("HTTP_AUTHORIZATION", "").strip(" \t")
+    header = str(request.META.get("HTTP_AUTHORIZATION", "")).strip(" \t")
     scheme, _, value = header.partition(" ")
     # Two headers arrive joined by a comma, which occurs in no key.
     if "," in header:

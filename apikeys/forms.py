@@ -37,6 +37,13 @@ class PermissionGroup:
     choices: list[PermissionChoice]
 
 
+class ProjectField(forms.ModelChoiceField):  # type: ignore[type-arg] # not generic where it runs
+    """Projects by their team: two teams may each have one called Website."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.team.name} / {obj.name}"
+
+
 class IssueKeyForm(forms.Form):
     """A new key. Offers the scopes that this person may issue (T4), and nothing preselected but 90 days and live."""
 
@@ -45,7 +52,7 @@ class IssueKeyForm(forms.Form):
     name = forms.CharField(max_length=100)
     scope = forms.ChoiceField(widget=forms.RadioSelect, error_messages={"required": "Choose a scope."})
     team = forms.ModelChoiceField(Team.objects.none(), required=False, empty_label="Choose a team")
-    project = forms.ModelChoiceField(Project.objects.none(), required=False, empty_label="Choose a project")
+    project = ProjectField(Project.objects.none(), required=False, empty_label="Choose a project")
     environment = forms.ChoiceField(
         choices=ApiKey.Environment.choices, widget=forms.RadioSelect, initial=ApiKey.Environment.LIVE
     )
@@ -116,7 +123,11 @@ class IssueKeyForm(forms.Form):
             for group in catalogue.by_resource()
         ]
         everything = PermissionChoice(
-            ALL, "Whatever your role allows when the key is used, now and later. Prefer the list.", ALL in checked, True, ""
+            ALL,
+            "Whatever your role allows when the key is used, now and later. Prefer the list.",
+            ALL in checked,
+            True,
+            "",
         )
         return [*groups, PermissionGroup(ALL, "Everything", [everything])]
 

@@ -50,7 +50,7 @@ class Check(Enum):
     UNDECIDABLE = "undecidable"  # digest corrupt or beyond the cap, or argon2 failed: neither yes nor no
 
 
-class HashingUnavailable(RuntimeError):  # noqa: N818 - exceptions here say what happened
+class HashingUnavailable(RuntimeError):
     """No digest could be made now; nothing is wrong with the key."""
 
 
@@ -176,9 +176,7 @@ class _Process:
     def _threads(self) -> ThreadPoolExecutor:
         """Return the executor, made on first use and so after any fork. The caller holds the lock."""
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                settings.KEYPORTAL_ARGON2_PERMITS, thread_name_prefix="argon2"
-            )
+            self._executor = ThreadPoolExecutor(settings.KEYPORTAL_ARGON2_PERMITS, thread_name_prefix="argon2")
         return self._executor
 
 
@@ -269,9 +267,9 @@ def _may_run(digest: str) -> bool:
 
 def _digest(text: str) -> str:
     cost, salt = _wanted(), secrets.token_bytes(SALT_BYTES)
-    return hash_secret(
-        _encoded(text), salt, cost.time, cost.memory_kib, cost.parallelism, TAG_BYTES, Type.ID
-    ).decode("ascii")
+    return hash_secret(_encoded(text), salt, cost.time, cost.memory_kib, cost.parallelism, TAG_BYTES, Type.ID).decode(
+        "ascii"
+    )
 
 
 def _verify(text: str, digest: str) -> Check:

@@ -35,7 +35,12 @@ def _by_the_clock(api_key: ApiKey, at: datetime) -> Health:
         return Health("expiring", f"Expires in {days}", "warn", "Issue its successor and swap it before then.")
     idle_since = api_key.last_used_at or api_key.created_at
     if idle_since < at - UNUSED_AFTER:
-        return Health("unused", f"Unused for {_days(at - idle_since)}", "warn", "Revoke it if nothing needs it any more.")
+        return Health(
+            "unused",
+            f"Unused for {_days(at - idle_since)}",
+            "warn",
+            "Revoke it if nothing needs it any more.",
+        )
     if api_key.last_used_at is None:
         return Health("never_used", "Never used", "mute", "Put it where it is needed, or revoke it.")
     return Health("active", "Active", "good", "It is in use. Nothing to do.")

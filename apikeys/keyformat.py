@@ -26,7 +26,7 @@ _PARTS = ("brand", "kind", "env")
 _TEMPLATE = re.compile(rf"(?:(?:{_BASE62}+|\{{(?:brand|kind|env)\}})[_-])+\{{prefix\}}[_-]?\{{secret\}}")
 
 
-class MalformedKey(ValueError):  # noqa: N818 - exceptions here say what happened
+class MalformedKey(ValueError):
     """The text is no key of ours. Takes no argument, so that a message never holds what was presented."""
 
     def __init__(self) -> None:
@@ -61,9 +61,7 @@ class Shape:
         if not all(words and all(map(_WORD.fullmatch, words)) for words in (self.kinds, self.environments)):
             raise ValueError("kinds and environments are words of letters and digits")
         if self.prefix_length < 8 or self.secret_length < 22 + CHECKSUM_LENGTH:
-            raise ValueError(
-                "a prefix has at least 8 characters, a secret 22 random ones (128 bits) and 6 of checksum"
-            )
+            raise ValueError("a prefix has at least 8 characters, a secret 22 random ones (128 bits) and 6 of checksum")
         if self._longest() > MAX_BYTES:
             raise ValueError(f"a key has at most {MAX_BYTES} bytes")
 

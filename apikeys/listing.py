@@ -62,9 +62,9 @@ def key_table(request: MemberRequest, keys: ApiKeyQuerySet, *, at: datetime) -> 
     by_tab = {value: _in_tab(found, value, at) for value in TABS}
     rows = by_tab[tab].with_places().newest_first()
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
-    page.object_list = [key_row(api_key, request.principal, at=at, issued=issued) for api_key in page.object_list]
     return {
         "page": page,
+        "rows": [key_row(api_key, request.principal, at=at, issued=issued) for api_key in page],
         "tabs": [_tab(value, by_tab[value].count(), query, is_current=value == tab) for value in TABS],
         "tab": tab,
         "query": query,

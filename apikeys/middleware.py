@@ -18,7 +18,7 @@ log = structlog.get_logger("apikeys")
 
 
 class ApiKeyMiddleware:
-    """Answer, before anything else is done for an API call, whose it is; a browser's own call is left to its session."""
+    """Answer, before anything else is done for a call, whose it is; a browser's own call is left to its session."""
 
     def __init__(self, get_response: Callable[[ApiRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,7 +1,7 @@
 """The API key as it is stored: everything about it but the secret."""
 
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
 from django.db import models
@@ -28,7 +28,7 @@ PRESENTED = (
     "permissions",
     "organization_id",
     "organization__suspended_at",
-    "place_team_id",
+    "ruling_team_id",
     "project_id",
     "issuer_id",
     "issuer__email",
@@ -50,17 +50,18 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             organization=OuterRef("organization_id"), user=OuterRef("issuer_id")
         )
         team_roles = TeamMembership.objects.filter(
-            team=OuterRef("place_team_id"), membership__user=OuterRef("issuer_id")
+            team=OuterRef("ruling_team_id"), membership__user=OuterRef("issuer_id")
         )
-        return (
+        rows = (
             self.filter(prefix=prefix)
             .annotate(
-                place_team_id=Coalesce("team_id", "project__team_id"),
+                ruling_team_id=Coalesce("team_id", "project__team_id"),
                 organization_role=Subquery(organization_roles.values("role")[:1]),
                 team_role=Subquery(team_roles.values("role")[:1]),
             )
             .values(*PRESENTED)
         )
+        return cast("models.QuerySet[ApiKey, dict[str, Any]]", rows)
 
     def visible_to(self, principal: Principal) -> Self:
         """Keys the caller may manage (T1): those whose scope they could issue, and their own.
@@ -221,4 +222,3 @@ class ApiKey(models.Model):
     def place_team_id(self) -> UUID | None:
         """The team whose roles rule over this key; None for the organization."""
         return self.project.team_id if self.project else self.team_id
-

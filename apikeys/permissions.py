@@ -107,12 +107,8 @@ _NOUNS: Final[Mapping[str, str]] = MappingProxyType(
         "webhook": "webhooks",
     }
 )
-_VERBS: Final[Mapping[str, str]] = MappingProxyType(
-    {"keys:write": "manage"}
-)  # where it is not the action itself
-_SCOPES: Final[Mapping[str, str]] = MappingProxyType(
-    {"org": "organization", "team": "team", "project": "project"}
-)
+_VERBS: Final[Mapping[str, str]] = MappingProxyType({"keys:write": "manage"})  # where it is not the action itself
+_SCOPES: Final[Mapping[str, str]] = MappingProxyType({"org": "organization", "team": "team", "project": "project"})
 
 
 @cache

@@ -45,5 +45,9 @@ def _place(api_key: ApiKey) -> Place:
 
 
 def _event(changes: Mapping[str, Change]) -> str | None:
-    named = {"revoked_at": "api_key.revoked", "disabled_at": "api_key.disabled", "exposed_at": "api_key.exposed"}
+    named = {
+        "revoked_at": "api_key.revoked",
+        "disabled_at": "api_key.disabled",
+        "exposed_at": "api_key.exposed",
+    }
     return next((event for field, event in named.items() if field in changes), None)

@@ -42,7 +42,11 @@ def examples(*, url: str) -> list[Snippet]:
             "GitHub Actions",
             f"env:\n  {VARIABLE}: ${{{{ secrets.{VARIABLE} }}}}",
         ),
-        Snippet("gitlab", "GitLab CI", f'script:\n  - curl -H "Authorization: Bearer {PLACEHOLDER}" {url}/v1/projects'),
+        Snippet(
+            "gitlab",
+            "GitLab CI",
+            f'script:\n  - curl -H "Authorization: Bearer {PLACEHOLDER}" {url}/v1/projects',
+        ),
     ]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from argon2.exceptions import HashingError
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from accounts.principals import Principal
@@ -126,7 +125,7 @@ def _read(prefix: str) -> dict[str, Any] | None:
 
 def _read_once(prefix: str) -> dict[str, Any] | None:
     # Tells Django that this connection needs no `SELECT 1` first: the retry above does what the probe is for.
-    connection.health_check_done = True
+    connection.health_check_done = True  # type: ignore[attr-defined] # django-stubs leave it out
     return next(iter(ApiKey.objects.presented(prefix)), None)
 
 
@@ -169,7 +168,7 @@ def _verified(row: dict[str, Any]) -> VerifiedKey:
         granted=tuple(row["permissions"]),
         permissions=effective(row["permissions"], role),
         organization_id=row["organization_id"],
-        team_id=row["place_team_id"],
+        team_id=row["ruling_team_id"],
         project_id=row["project_id"],
         issuer_id=row["issuer_id"],
         issuer_email=row["issuer__email"],
@@ -187,5 +186,5 @@ def _upgrade_digest(text: str, row: dict[str, Any]) -> None:
     try:
         new = hashing.make_digest(text)
         ApiKey.objects.upgrade_digest(row["id"], old=row["digest"], new=new)
-    except (HashingError, DatabaseError):
+    except (hashing.HashingUnavailable, DatabaseError):
         log.exception("verification.upgrade_failed", label=row["label"])

@@ -63,7 +63,7 @@ def project_detail(request: MemberRequest, project_id: UUID) -> HttpResponse:
         "project": project,
         # Who sees a project is in its team, and so may issue its keys.
         "may_issue": True,
-        "issue_url": f"{reverse('key-issue')}?{urlencode({'scope': 'project', 'project': project.pk})}",
+        "issue_url": f"{reverse('key-issue')}?{urlencode({'scope': 'project', 'project': str(project.pk)})}",
         "section": "projects",
     }
     template = "apikeys/_key_table.html" if request.htmx else "apikeys/project_detail.html"
@@ -153,7 +153,7 @@ def _reveal(request: MemberRequest, api_key: ApiKey, key: Key) -> HttpResponse:
         "api_key": api_key,
         "key": revealed,
         "snippets": snippets(revealed, url=settings.KEYPORTAL_URL),
-        "done_url": f"{reverse('key-list')}?{urlencode({'issued': api_key.pk})}",
+        "done_url": f"{reverse('key-list')}?{urlencode({'issued': str(api_key.pk)})}",
         "section": "integrations",
     }
     return render(request, fragment("apikeys/key_revealed.html", request), context)
@@ -203,7 +203,10 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
     is_used_recently = bool(api_key.last_used_at and at - api_key.last_used_at < USED_RECENTLY)
     default_next = request.htmx.current_url_abs_path or reverse("key-detail", args=[api_key.pk])
     form = RevokeKeyForm(
-        request.POST or None, api_key=api_key, is_used_recently=is_used_recently, initial={"next": default_next}
+        request.POST or None,
+        api_key=api_key,
+        is_used_recently=is_used_recently,
+        initial={"next": default_next},
     )
     if request.method == "GET" or not form.is_valid():
         return form_page(
@@ -215,9 +218,7 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
             section="integrations",
         )
     try:
-        actions.revoke_key(
-            principal=request.principal, api_key=api_key, at=at, reason=form.cleaned_data["reason"]
-        )
+        actions.revoke_key(principal=request.principal, api_key=api_key, at=at, reason=form.cleaned_data["reason"])
         messages.success(request, f"{api_key.name} revoked at {at:%H:%M} UTC. It has been refused since.")
     except actions.KeyAlreadyRevoked:
         messages.info(request, f"{api_key.name} was revoked before. It is refused.")
@@ -270,7 +271,13 @@ def _first_steps(request: MemberRequest) -> list[Step]:
             reverse("project-create"),
             "New project",
         ),
-        Step(keys.exists(), "Issue a key", "You see it once. Copy it into a secret store.", reverse("key-issue"), "New API key"),
+        Step(
+            keys.exists(),
+            "Issue a key",
+            "You see it once. Copy it into a secret store.",
+            reverse("key-issue"),
+            "New API key",
+        ),
         Step(
             keys.exclude(last_used_at=None).exists(),
             "Use it",
@@ -288,6 +295,8 @@ def _first_steps(request: MemberRequest) -> list[Step]:
 def may_issue(request: MemberRequest) -> bool:
     """Say whether there is anything that this person could issue a key for."""
     principal = request.principal
-    return principal.is_super_admin or Project.objects.visible_to(principal).exists() or bool(
-        principal.team_ids_as(Role.TEAM_ADMIN)
+    return (
+        principal.is_super_admin
+        or Project.objects.visible_to(principal).exists()
+        or bool(principal.team_ids_as(Role.TEAM_ADMIN))
     )

@@ -78,16 +78,12 @@ class EventPage(Schema):
     next_cursor: str | None
 
 
-@router.get(
-    "/audit-events", response=EventPage, operation_id="list_audit_events", summary="List audit events"
-)
+@router.get("/audit-events", response=EventPage, operation_id="list_audit_events", summary="List audit events")
 def list_audit_events(request: ApiRequest, query: Query[EventQuery]) -> EventPage:
     """Return what happened, newest first, as far as the caller may see it. Keys need `audit:read`."""
     request.principal.require("audit:read")
     if query.target_table and query.target_table not in TABLES:
-        raise _invalid(
-            "target_table", f"There is no such table. These are recorded: {', '.join(sorted(TABLES))}."
-        )
+        raise _invalid("target_table", f"There is no such table. These are recorded: {', '.join(sorted(TABLES))}.")
     conditions = query.model_dump(exclude={"limit", "cursor"})
     rows = visible_events(request).matching(**conditions)
     page = read_page(rows, before=_before(query.cursor), size=query.limit)

@@ -41,13 +41,9 @@ def require(event: str, table: str) -> None:
     :raises UnknownEvent: if either was not.
     """
     if event not in EVENTS:
-        raise UnknownEvent(
-            f"Register the event {event!r} with audit.events.register() or track(), and document it."
-        )
+        raise UnknownEvent(f"Register the event {event!r} with audit.events.register() or track(), and document it.")
     if table not in TABLES:
-        raise UnknownEvent(
-            f"Register the table {table!r} with audit.events.register(…, tables=…) or track()."
-        )
+        raise UnknownEvent(f"Register the table {table!r} with audit.events.register(…, tables=…) or track().")
 
 
 def as_table() -> str:

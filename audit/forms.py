@@ -16,6 +16,11 @@ FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9999, 12, 30)
 MAX_TEXT_LENGTH = 200
 
 
+def table_choices() -> list[tuple[str, str]]:
+    """Return the tables that apps have registered by now, under the names that people filter by."""
+    return [("", "All tables"), *((table, table) for table in sorted(TABLES))]
+
+
 class DayField(forms.DateField):
     """A day in UTC, as browsers send it."""
 
@@ -33,7 +38,7 @@ class DayField(forms.DateField):
 class FilterForm(forms.Form):
     """The filters in the address. `before`, where an older page starts, is checked too, but is no field."""
 
-    target_table = forms.ChoiceField(label="Table", required=False)
+    target_table = forms.ChoiceField(label="Table", required=False, choices=table_choices)
     action = forms.ChoiceField(
         label="Action", required=False, choices=[("", "All actions"), *AuditEvent.Action.choices]
     )
@@ -44,10 +49,6 @@ class FilterForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        tables = [(table, table) for table in sorted(TABLES)]
-        self.fields["target_table"] = forms.ChoiceField(
-            label="Table", required=False, choices=[("", "All tables"), *tables]
-        )
         # A class body cannot name these two: `from` is a keyword.
         self.fields["from"] = DayField(label="From")
         self.fields["to"] = DayField(label="To")

@@ -118,9 +118,7 @@ class AuditEvent(models.Model):
         default_permissions = ()
         indexes: ClassVar = [
             models.Index(fields=["organization_id", "-id"], name="audit_event_newest"),
-            models.Index(
-                fields=["organization_id", "target_table", "action", "-id"], name="audit_event_by_table"
-            ),
+            models.Index(fields=["organization_id", "target_table", "action", "-id"], name="audit_event_by_table"),
             models.Index(fields=["organization_id", "actor_id", "-id"], name="audit_event_by_actor"),
             models.Index(fields=["organization_id", "at"], name="audit_event_by_time"),
             models.Index(fields=["team_id", "-id"], name="audit_event_by_team"),

@@ -13,7 +13,6 @@ from audit.context import Context, Place, current
 CREATE, UPDATE, DELETE = "create", "update", "delete"
 # What happened without a tracked row changing: a sign-in, a refusal, an export.
 EVENT = "event"
-ACTIONS = (CREATE, UPDATE, DELETE, EVENT)
 
 happened = Signal()
 

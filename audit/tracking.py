@@ -51,9 +51,7 @@ class Tracked:
     written_as: frozenset[str]
     event: Callable[[Mapping[str, Change]], str | None]
 
-    def before_save(
-        self, instance: models.Model, using: str, update_fields: frozenset[str] | None, **_: Any
-    ) -> None:
+    def before_save(self, instance: models.Model, using: str, update_fields: frozenset[str] | None, **_: Any) -> None:
         """Keep what the row held, or refuse if the change could outlive a failure of its audit row."""
         if self._is_concerned(update_fields):
             self._require_transaction(using)

@@ -32,7 +32,8 @@ def event_list(request: MemberRequest) -> HttpResponse:
         "events": page.events,
         "older_url": _url(request, filters | {"before": str(page.next_before)}) if page.next_before else "",
         "newest_url": _url(request, filters) if form.before else "",
-        "has_filters": bool(filters),
+        # One that makes no sense is a filter too: nothing found must not read as nothing there.
+        "has_filters": bool(filters) or not is_valid,
     }
     template = "audit/_event_table.html" if request.htmx else "audit/event_list.html"
     return render(request, template, context, status=200 if is_valid else 422)

@@ -27,7 +27,5 @@ def visible_events(request: HttpRequest) -> AuditEventQuerySet:
     :raises ImproperlyConfigured: if there is no rule, since an empty log would say that nothing had happened.
     """
     if not _rules:
-        raise ImproperlyConfigured(
-            "Nothing says who may see the audit log: call audit.visibility.register()."
-        )
+        raise ImproperlyConfigured("Nothing says who may see the audit log: call audit.visibility.register().")
     return _rules[0](request)

@@ -30,7 +30,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         request,
         "csrf_failed",
         HTTPStatus.FORBIDDEN,
-        reason="The form was open for too long, or cookies are switched off. Go back, reload the page and send it again.",
+        reason="The form was open for too long, or cookies are off. Go back, reload the page and send it again.",
     )
 
 
@@ -50,8 +50,12 @@ def _answer(request: HttpRequest, code: str, status: HTTPStatus, *, reason: str 
     template = f"{500 if status >= 500 else status.value}.html"
     # No context processors on 500: what they would ask may be what is broken.
     context_request = None if status >= 500 else request
-    response = render(context_request, template, {"reason": reason, "request_id": getattr(request, "request_id", "")}, status=status)  # type: ignore[arg-type] # render passes None on, as Django's own server_error does
+    response = render(
+        context_request,
+        template,
+        {"reason": reason, "request_id": getattr(request, "request_id", "")},
+        status=status,
+    )
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = "1"
     return response
-

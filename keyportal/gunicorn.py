@@ -101,9 +101,7 @@ def on_starting(server: Arbiter) -> None:
         try:
             probe.bind((_HOST, _PORT))
         except OSError as error:
-            raise SystemExit(
-                f"Cannot listen on {bind}: {error.strerror}. Choose another HOST or PORT."
-            ) from error
+            raise SystemExit(f"Cannot listen on {bind}: {error.strerror}. Choose another HOST or PORT.") from error
 
 
 def when_ready(server: Arbiter) -> None:
@@ -122,10 +120,14 @@ def pre_fork(_server: Arbiter, _worker: Worker) -> None:
 
 
 def post_fork(_server: Arbiter, worker: Worker) -> None:
-    """Bound how long a silent client holds a thread; accepted connections inherit this on Linux.
+    """Let a worker be stopped from its first moment, and bound how long a silent client holds a thread.
 
-    Without it a handful of requests that stop half way would use up the threads for good.
+    Until gunicorn gives it handlers of its own, it has the master's, and a signal would be lost on it.
+    Without the bound, which accepted connections inherit on Linux, a handful of requests that stop half way
+    would use up the threads for good.
     """
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
         limit = struct.pack("ll", _STALLED_AFTER_SECONDS, 0)
         for listener in worker.sockets:

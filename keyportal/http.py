@@ -110,13 +110,19 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "Organization keys need a super admin, team keys an admin of the team, project keys a member of its team.",
     ),
     "permission_not_grantable": ProblemType(
-        403, "You may not grant these permissions", "Nobody can grant more than their own role allows right now."
+        403,
+        "You may not grant these permissions",
+        "Nobody can grant more than their own role allows right now.",
     ),
     "expiry_not_grantable": ProblemType(
-        403, "A key cannot issue a key that outlives it", "Give an expiry no later than the calling key's own."
+        403,
+        "A key cannot issue a key that outlives it",
+        "Give an expiry no later than the calling key's own.",
     ),
     "csrf_failed": ProblemType(
-        403, "The request did not prove that it came from our own page", "Send the session's X-CSRFToken header."
+        403,
+        "The request did not prove that it came from our own page",
+        "Send the session's X-CSRFToken header.",
     ),
     "forbidden": ProblemType(403, "You may not do that", "Ask an admin of the team."),
     "recent_sign_in_required": ProblemType(
@@ -126,9 +132,13 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "method_not_allowed": ProblemType(
         405, "This address does not take that method", "The reference lists the methods of each address."
     ),
-    "invalid_field": ProblemType(422, "A field is not valid", "The member `errors` names each field and what is wrong."),
+    "invalid_field": ProblemType(
+        422, "A field is not valid", "The member `errors` names each field and what is wrong."
+    ),
     "verification_unavailable": ProblemType(
-        503, "The key could not be checked just now", "Nothing is known to be wrong with it. Try again shortly."
+        503,
+        "The key could not be checked just now",
+        "Nothing is known to be wrong with it. Try again shortly.",
     ),
     "unavailable": ProblemType(503, "The portal cannot answer just now", "Try again shortly."),
     "internal_error": ProblemType(

@@ -9,7 +9,7 @@ from csp.middleware import CSPMiddleware
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
@@ -45,7 +45,7 @@ class RequestContextMiddleware:
         ):
             response = self.get_response(request)
             response["X-Request-Id"] = request.request_id
-            if not response.streaming and "Content-Length" not in response:
+            if isinstance(response, HttpResponse) and "Content-Length" not in response:
                 # Without it the server would send pieces, and clients could not keep the connection.
                 response["Content-Length"] = str(len(response.content))
             log.info(

@@ -69,9 +69,7 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "liv
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--db", choices=["sqlite", "postgresql"], default="sqlite", help="the database of the tests"
-    )
+    parser.addoption("--db", choices=["sqlite", "postgresql"], default="sqlite", help="the database of the tests")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -157,9 +155,7 @@ def _is_meant_for(item: pytest.Item, database: str) -> bool:
     only = {name for name in ("sqlite", "postgresql") if item.get_closest_marker(name)}
     if only or item.get_closest_marker("every_database"):
         return database in (only or {database})
-    return database == "sqlite" or (
-        _touches_the_database(item) and not _uses(item, BROWSER_FIXTURES | PORTAL_FIXTURES)
-    )
+    return database == "sqlite" or (_touches_the_database(item) and not _uses(item, BROWSER_FIXTURES | PORTAL_FIXTURES))
 
 
 def _touches_the_database(item: pytest.Item) -> bool:
@@ -209,16 +205,18 @@ def _is_loopback(host: str) -> bool:
 @pytest.fixture(scope="session", autouse=True)
 def flush_despite_triggers() -> Iterator[None]:
     """Let the flush after a transactional test, and nothing else, pass the triggers of append-only tables."""
-    flush = TransactionTestCase._fixture_teardown
+    # Django's own hook for the flush has no public name, and so no type.
+    case: Any = TransactionTestCase
+    flush = case._fixture_teardown
 
     def teardown(self: TransactionTestCase) -> None:
         with ExitStack() as stack:
-            for alias in self._databases_names(include_mirrors=False):
-                stack.enter_context(_without_triggers(connections[alias]))
+            for connection in connections.all(initialized_only=True):
+                stack.enter_context(_without_triggers(connection))
             flush(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
+        patch.setattr(case, "_fixture_teardown", teardown)
         yield
 
 

@@ -1,5 +1,6 @@
 """Private services for the tests, on free loopback ports: a PostgreSQL cluster, and whole keyportals."""
 
+import http.client
 import os
 import re
 import secrets
@@ -38,6 +39,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def answers_http(port: int) -> bool:
+    """Say whether a server on a loopback port answers; a socket that only listens has no worker behind it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("HEAD", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    else:
+        return True
+    finally:
+        connection.close()
 
 
 def find_program(name: str) -> Path | None:
@@ -136,9 +151,7 @@ class PostgresCluster:
                 env={key: value for key, value in os.environ.items() if not key.startswith("PG")},
             )
         if result.returncode:
-            raise RuntimeError(
-                f"{name} ended with status {result.returncode}:\n{output.read_text(errors='replace')}"
-            )
+            raise RuntimeError(f"{name} ended with status {result.returncode}:\n{output.read_text(errors='replace')}")
 
 
 def new_database(server_url: str) -> str:
@@ -162,9 +175,7 @@ class Portal:
     its data in there in `data dir` (the space is on purpose), what it prints beside that.
     """
 
-    def __init__(
-        self, directory: Path, *, database_url: str = "", is_demo: bool = False, **environment: str
-    ) -> None:
+    def __init__(self, directory: Path, *, database_url: str = "", is_demo: bool = False, **environment: str) -> None:
         self.directory = directory
         self.data_dir = directory / "data dir"
         self.port = free_port()
@@ -199,6 +210,8 @@ class Portal:
                 stdout=stdout,
                 stderr=stderr,
             )
+            # Only an empty database is filled: started again, a demo goes on with what it has.
+            self.environment.pop("KEYPORTAL_DEMO", None)
             if prepared.returncode:
                 raise RuntimeError(f"`prepare` ended with status {prepared.returncode}:\n{self.log_text()}")
             self._process = subprocess.Popen(
@@ -254,30 +267,25 @@ class Portal:
         printed = self._stdout.read_text(encoding="utf-8")
         return [SignIn(*found) for found in re.findall(r"([^\s@]+@[^\s@]+\.[a-z]+)\s+(\S+)", printed)]
 
-    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def manage(self, *arguments: str, typed: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a management command as an operator of this portal would, and return what came of it."""
         result = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             check=False,
             cwd=ROOT,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input=typed,
             capture_output=True,
             text=True,
         )
         if check and result.returncode:
-            raise RuntimeError(
-                f"manage.py {arguments[0]} ended with status {result.returncode}:\n{result.stderr}"
-            )
+            raise RuntimeError(f"manage.py {arguments[0]} ended with status {result.returncode}:\n{result.stderr}")
         return result
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + _START_SECONDS
         while process.poll() is None and time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
+            if answers_http(self.port):
                 return
+            time.sleep(0.05)
         raise RuntimeError(f"keyportal did not start:\n{self.log_text()}")

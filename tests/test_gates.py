@@ -14,9 +14,7 @@ pytestmark = pytest.mark.pure
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PINNED = ("base.txt", "dev.txt")
-PINNED_AND_HASHED = re.compile(
-    r"[a-z0-9._-]+(\[[a-z,]+\])?==\S+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+ *"
-)
+PINNED_AND_HASHED = re.compile(r"[a-z0-9._-]+(\[[a-z,]+\])?==\S+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
 # Written apart, so that this file does not hold what it looks for.
 PERSONAL_PATH = re.compile(r"(?<![\w.*])/(?:home|root|Users|work)/")
 REGISTRY = re.compile(r"\b(?:pypi|npmjs|pythonhosted|deb\.debian)\.(?:org|com)\b")
@@ -30,9 +28,7 @@ DIRECTIVE_WITH_REASON = re.compile(
 def make(*targets: str) -> str:
     # A make that started the tests would hand its own flags down.
     environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    result = subprocess.run(
-        ["make", *targets], check=True, cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    result = subprocess.run(["make", *targets], check=True, cwd=ROOT, env=environment, capture_output=True, text=True)
     return result.stdout
 
 

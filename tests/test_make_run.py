@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import ROOT, SERVE, free_port
+from tests.services import ROOT, SERVE, answers_http, free_port
 
 INSTALLED = ROOT / ".venv" / "installed-base.txt"
 REQUIREMENTS = ROOT / "requirements" / "base.txt"
@@ -55,12 +55,9 @@ def make_run(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
     for _ in range(600):
         assert process.poll() is None, "make run ended by itself"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
+        if answers_http(port):
             return
+        time.sleep(0.1)
     raise AssertionError("make run did not start")
 
 

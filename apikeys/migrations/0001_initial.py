@@ -7,45 +7,134 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('prefix', models.CharField(max_length=16, unique=True)),
-                ('label', models.CharField(db_index=True, max_length=64)),
-                ('digest', models.CharField(max_length=200)),
-                ('kind', models.CharField(choices=[('secret', 'Secret'), ('publishable', 'Publishable')], default='secret', max_length=16)),
-                ('scope', models.CharField(choices=[('org', 'Organization'), ('team', 'Team'), ('project', 'Project')], max_length=16)),
-                ('environment', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', max_length=16)),
-                ('permissions', models.JSONField(default=list)),
-                ('created_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('revoke_reason', models.CharField(blank=True, max_length=200)),
-                ('disabled_at', models.DateTimeField(blank=True, null=True)),
-                ('exposed_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_ip', models.GenericIPAddressField(blank=True, null=True)),
-                ('issuer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='issued_keys', to=settings.AUTH_USER_MODEL)),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='accounts.organization')),
-                ('project', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='accounts.project')),
-                ('revoked_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='revoked_keys', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='accounts.team')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("prefix", models.CharField(max_length=16, unique=True)),
+                ("label", models.CharField(db_index=True, max_length=64)),
+                ("digest", models.CharField(max_length=200)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("secret", "Secret"), ("publishable", "Publishable")],
+                        default="secret",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[("org", "Organization"), ("team", "Team"), ("project", "Project")],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.CharField(choices=[("live", "Live"), ("test", "Test")], default="live", max_length=16),
+                ),
+                ("permissions", models.JSONField(default=list)),
+                ("created_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("revoke_reason", models.CharField(blank=True, max_length=200)),
+                ("disabled_at", models.DateTimeField(blank=True, null=True)),
+                ("exposed_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_ip", models.GenericIPAddressField(blank=True, null=True)),
+                (
+                    "issuer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="issued_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_keys",
+                        to="accounts.organization",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_keys",
+                        to="accounts.project",
+                    ),
+                ),
+                (
+                    "revoked_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="revoked_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_keys",
+                        to="accounts.team",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'indexes': [models.Index(fields=['organization', '-id'], name='api_key_newest'), models.Index(fields=['organization', 'expires_at'], name='api_key_by_expiry'), models.Index(fields=['organization', 'last_used_at'], name='api_key_by_last_use')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('project', None), ('scope', 'org'), ('team', None)), models.Q(('project', None), ('scope', 'team'), ('team__isnull', False)), models.Q(('project__isnull', False), ('scope', 'project'), ('team', None)), _connector='OR'), name='api_key_scope_has_its_place'), models.CheckConstraint(condition=models.Q(('kind', 'secret'), models.Q(('kind', 'publishable'), ('scope', 'project')), _connector='OR'), name='api_key_publishable_is_of_a_project'), models.CheckConstraint(condition=models.Q(('expires_at', None), ('expires_at__gt', models.F('created_at')), _connector='OR'), name='api_key_expires_later')],
+                "verbose_name": "API key",
+                "indexes": [
+                    models.Index(fields=["organization", "-id"], name="api_key_newest"),
+                    models.Index(fields=["organization", "expires_at"], name="api_key_by_expiry"),
+                    models.Index(fields=["organization", "last_used_at"], name="api_key_by_last_use"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("project", None), ("scope", "org"), ("team", None)),
+                            models.Q(("project", None), ("scope", "team"), ("team__isnull", False)),
+                            models.Q(("project__isnull", False), ("scope", "project"), ("team", None)),
+                            _connector="OR",
+                        ),
+                        name="api_key_scope_has_its_place",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("kind", "secret"),
+                            models.Q(("kind", "publishable"), ("scope", "project")),
+                            _connector="OR",
+                        ),
+                        name="api_key_publishable_is_of_a_project",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("expires_at", None), ("expires_at__gt", models.F("created_at")), _connector="OR"
+                        ),
+                        name="api_key_expires_later",
+                    ),
+                ],
             },
         ),
     ]

@@ -225,9 +225,7 @@ def test_a_run_that_ended_just_before_the_lock_was_taken_is_not_repeated() -> No
     assert runs() == 1
 
 
-def test_busy_at_once_if_as_many_wait_as_may(
-    gate: Gate, clients: ThreadPoolExecutor, settings: Settings
-) -> None:
+def test_busy_at_once_if_as_many_wait_as_may(gate: Gate, clients: ThreadPoolExecutor, settings: Settings) -> None:
     settings.KEYPORTAL_ARGON2_QUEUE = 3
     digest = make_digest(KEY)
     running = fill_the_permits(gate, clients, digest)
@@ -260,9 +258,7 @@ def test_busy_if_no_permit_comes_free_in_time_and_the_retry_finds_the_verdict(
     assert runs() == 3
 
 
-def test_one_waiter_giving_up_wrongs_no_other(
-    gate: Gate, clients: ThreadPoolExecutor, settings: Settings
-) -> None:
+def test_one_waiter_giving_up_wrongs_no_other(gate: Gate, clients: ThreadPoolExecutor, settings: Settings) -> None:
     digest = make_digest(KEY)
     fill_the_permits(gate, clients, digest)
     settings.KEYPORTAL_ARGON2_WAIT_MS = 50
@@ -414,9 +410,7 @@ def test_any_text_is_a_mismatch_and_no_exception(text: str) -> None:
         ("", False),
     ],
 )
-def test_needs_rehash_if_any_parameter_is_below_the_settings(
-    settings: Settings, digest: str, is_weaker: bool
-) -> None:
+def test_needs_rehash_if_any_parameter_is_below_the_settings(settings: Settings, digest: str, is_weaker: bool) -> None:
     settings.KEYPORTAL_ARGON2 = {"memory_kib": 19456, "time": 2, "parallelism": 1}
     assert needs_rehash(digest) is is_weaker
 

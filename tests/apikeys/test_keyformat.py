@@ -51,9 +51,7 @@ def is_refused(text: str) -> bool:
 
 def test_parse_returns_the_parts_of_a_kept_key() -> None:
     key = parse(GOOD, [DEFAULT])
-    assert key == Key(
-        label=LABEL, prefix="a1B2c3D4", kind_label="sk", environment="live", secret=SECRET, separator="_"
-    )
+    assert key == Key(label=LABEL, prefix="a1B2c3D4", kind_label="sk", environment="live", secret=SECRET, separator="_")
     assert key.reveal() == GOOD
 
 

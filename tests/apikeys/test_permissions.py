@@ -27,9 +27,7 @@ names = st.sets(st.sampled_from([*CATALOGUE, ALL, "keys:rotate", "", "KEYS:READ"
 
 def sentence(*permissions: str, **changes: str) -> str:
     place = {"scope": "team", "scope_title": "Payments", "environment": "live"}
-    return describe(
-        permissions=permissions, **{**place, "expires_phrase": "until 18 February 2027", **changes}
-    )
+    return describe(permissions=permissions, **{**place, "expires_phrase": "until 18 February 2027", **changes})
 
 
 def all_but(*missing: str) -> list[str]:
@@ -208,9 +206,7 @@ def test_by_resource_holds_the_whole_catalogue_in_order() -> None:
     ],
 )
 def test_describe_says_what_a_key_can_and_cannot_do(permissions: list[str], can: str, cannot: str) -> None:
-    assert sentence(*permissions) == (
-        f"Can {can} in team Payments (live) until 18 February 2027. Cannot {cannot}."
-    )
+    assert sentence(*permissions) == (f"Can {can} in team Payments (live) until 18 February 2027. Cannot {cannot}.")
 
 
 @pytest.mark.parametrize(

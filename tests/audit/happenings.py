@@ -26,7 +26,11 @@ BOB = Actor("user", id=BOB_ID, label="bob@example.com")
 
 def happen(*, actor: Actor = ALICE, at: dt.datetime | None = NOON, **said: Any) -> AuditEvent:
     """Write one event, of Alice inspecting a safe unless told otherwise, and return its row."""
-    given = {"event": "safe.inspected", "target_table": "safes", "place": Place(ORGANIZATION)} | said
+    given: dict[str, Any] = {
+        "event": "safe.inspected",
+        "target_table": "safes",
+        "place": Place(ORGANIZATION),
+    } | said
     with audit_context(actor=actor, at=at):
         record(**given)
     return AuditEvent.objects.latest("id")

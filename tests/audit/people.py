@@ -29,8 +29,6 @@ def make_people() -> People:
     return People(
         alice=alice,
         dana=in_team.membership,
-        charlie=actions.add_to_organization(
-            organization=elsewhere, user=charlie, role=Role.SUPER_ADMIN, at=NOON
-        ),
+        charlie=actions.add_to_organization(organization=elsewhere, user=charlie, role=Role.SUPER_ADMIN, at=NOON),
         team=team,
     )

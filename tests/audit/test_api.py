@@ -47,9 +47,7 @@ def labels(response: Any) -> list[str]:
 
 
 def test_event_says_everything(alice_client: Client, here: Place, happen: Happen) -> None:
-    ci = Actor(
-        "api_key", id=TEAM, label="kp_sk_live_a1B2c3D4", issuer_id=ALICE_ID, issuer_label="alice@example.com"
-    )
+    ci = Actor("api_key", id=TEAM, label="kp_sk_live_a1B2c3D4", issuer_id=ALICE_ID, issuer_label="alice@example.com")
     event = happen(
         actor=ci,
         place=here,
@@ -113,9 +111,7 @@ def test_stranger_sees_nothing(charlie_client: Client, here: Place, happen: Happ
     assert labels(charlie_client.get(URL, SAFES)) == []
 
 
-def test_nobody_sees_anything_while_no_rule_is_set(
-    alice_client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_sees_anything_while_no_rule_is_set(alice_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visibility, "_rules", [])
     with pytest.raises(ImproperlyConfigured):
         alice_client.get(URL)

@@ -59,9 +59,7 @@ def test_context_belongs_to_one_thread() -> None:
         for thread in threads:
             thread.join()
         assert current() == Context(actor=BOB)
-    assert seen == {
-        name: Context(actor=Actor("user", label=name), request_id=name) for name in ("first", "second")
-    }
+    assert seen == {name: Context(actor=Actor("user", label=name), request_id=name) for name in ("first", "second")}
 
 
 def test_context_of_a_new_thread_is_the_systems() -> None:

@@ -32,9 +32,7 @@ def test_register_refuses_a_second_meaning() -> None:
     assert events.EVENTS["safe.dusted"] == "Someone dusted a safe."
 
 
-@pytest.mark.parametrize(
-    "name", ["dusted", "Safe.dusted", "safe.dusted.twice", "safe dusted", "s." + "d" * 99]
-)
+@pytest.mark.parametrize("name", ["dusted", "Safe.dusted", "safe.dusted.twice", "safe dusted", "s." + "d" * 99])
 def test_register_refuses_a_name_of_another_form(name: str) -> None:
     with pytest.raises(ValueError, match="is no event name"):
         register({name: "Someone dusted a safe."})

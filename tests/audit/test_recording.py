@@ -11,9 +11,7 @@ from audit.models import AuditEvent
 from audit.signals import Happening, NothingRecords, happened, record
 from tests.audit.happenings import ALICE_ID, NOON, ORGANIZATION, PROJECT, TEAM, Happen
 
-CI_KEY = Actor(
-    "api_key", id=PROJECT, label="kp_sk_live_a1B2c3D4", issuer_id=ALICE_ID, issuer_label="alice@example.com"
-)
+CI_KEY = Actor("api_key", id=PROJECT, label="kp_sk_live_a1B2c3D4", issuer_id=ALICE_ID, issuer_label="alice@example.com")
 
 
 def test_record_writes_everything_it_was_told(happen: Happen) -> None:
@@ -89,9 +87,7 @@ def test_record_keeps_only_real_addresses(happen: Happen, peer: str | None, stor
 
 def test_record_survives_what_no_database_can_hold(happen: Happen) -> None:
     actor = Actor("anonymous", label="a\x00b\ud800", issuer_label="\x00")
-    row = happen(
-        actor=actor, target_id="\x00", target_label="x\x00", changes={"n\x00": [float("nan"), "\udfff"]}
-    )
+    row = happen(actor=actor, target_id="\x00", target_label="x\x00", changes={"n\x00": [float("nan"), "\udfff"]})
     row.refresh_from_db()
     assert (row.actor_label, row.issuer_label) == ("a\ufffdb?", "\ufffd")
     assert (row.target_id, row.target_label, row.changes) == ("\ufffd", "x\ufffd", {"n\ufffd": ["nan", "?"]})

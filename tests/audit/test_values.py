@@ -39,8 +39,6 @@ def test_as_json_gives_what_json_can_hold(value: object, expected: object) -> No
     assert json.loads(json.dumps(result, allow_nan=False)) == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("a\x00b", "a\ufffdb"), ("a\ud800b", "a?b"), ("größe •", "größe •")]
-)
+@pytest.mark.parametrize(("text", "expected"), [("a\x00b", "a\ufffdb"), ("a\ud800b", "a?b"), ("größe •", "größe •")])
 def test_as_text_replaces_what_a_database_cannot_hold(text: str, expected: str) -> None:
     assert as_text(text) == expected

@@ -1,5 +1,7 @@
+import signal
 import socket
 import struct
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -40,7 +42,26 @@ def test_sigterm_ends_it_cleanly(portal: Portal) -> None:
     assert portal.stop() == 0
 
 
-def test_a_silent_client_holds_a_thread_only_so_long() -> None:
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield
+    for number, handler in handlers.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
+
+
+def test_a_worker_can_be_stopped_before_it_is_ready(own_signals: None) -> None:
+    gunicorn.post_fork(cast("Any", None), cast("Any", SimpleNamespace(sockets=[])))
+    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGQUIT) == signal.SIG_DFL
+
+
+def test_a_worker_leaves_the_terminal_to_the_master(own_signals: None) -> None:
+    gunicorn.post_worker_init(cast("Any", None))
+    assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_a_silent_client_holds_a_thread_only_so_long(own_signals: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         worker = SimpleNamespace(sockets=[SimpleNamespace(sock=listener)])
         gunicorn.post_fork(cast("Any", None), cast("Any", worker))

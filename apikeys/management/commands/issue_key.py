@@ -20,7 +20,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--name", required=True, help="what uses the key")
         parser.add_argument("--scope", required=True, choices=ApiKey.Scope.values)
-        parser.add_argument("--permissions", required=True, help="names joined by commas; * is whatever the role allows")
+        parser.add_argument(
+            "--permissions", required=True, help="names joined by commas; * is whatever the role allows"
+        )
         parser.add_argument("--organization", help="name or id; may be left out while there is only one")
         parser.add_argument("--team", help="name or id, with --scope team")
         parser.add_argument("--project", help="name or id, with --scope project")
