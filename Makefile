@@ -24,8 +24,7 @@ test: setup ## Run the tests on SQLite, then on PostgreSQL those that use a data
 	@$(call install,dev)
 	@$(programs)
 	@rm -f .coverage .coverage.*
-	@$(call pytest,sqlite)
-	@$(call pytest,postgresql)
+	@status=0; $(call pytest,sqlite) || status=1; $(call pytest,postgresql) || status=1; exit $$status
 ifeq ($(strip $(ARGS)),)
 	@$(VENV_PYTHON) -m coverage combine --quiet
 	@$(VENV_PYTHON) -m coverage report
@@ -42,9 +41,9 @@ check: setup ## Check format, lint, types, layers, templates, requirements, depl
 	step ruff format --check .; \
 	step ruff check .; \
 	step python -m mypy; \
-	step lint-imports --no-cache; \
+	step lint-imports --no-logo --no-cache; \
 	find templates -name '*.html' -exec .venv/bin/djade --target-version 5.2 --check {} +; \
-	step deptry .; \
+	step python -W ignore:Unused:UserWarning -m deptry .; \
 	step python manage.py check --deploy --fail-level WARNING; \
 	step python manage.py makemigrations --check --dry-run
 

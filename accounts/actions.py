@@ -222,8 +222,6 @@ def token_digest(token: str) -> str:
 
 
 def _require_admin(principal: Principal, team: Team) -> None:
-    if principal.role_in(team.pk) not in {Role.SUPER_ADMIN, Role.TEAM_ADMIN}:
-        raise NotAllowed
     # A super admin's role reaches no further than their organization.
-    if team.organization_id != principal.organization_id:
+    if team.organization_id != principal.organization_id or not principal.administers(team.pk):
         raise NotAllowed

@@ -58,6 +58,10 @@ class Principal:
             return Role.SUPER_ADMIN.value
         return self.team_roles.get(team_id) if team_id else None
 
+    def administers(self, team_id: UUID | None) -> bool:
+        """Whether the role held there lets a person invite, make projects, and end others' keys."""
+        return self.role_in(team_id) in {Role.SUPER_ADMIN, Role.TEAM_ADMIN}
+
     def require(self, permission: str) -> None:
         """Stop a key that lacks a permission; a person's rights are decided by what they can see.
 

@@ -11,8 +11,8 @@ from django.db import transaction
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from accounts import views
 from accounts.middleware import organization_not_required
+from accounts.views import entrance, invitations, teams
 
 View = Callable[..., HttpResponseBase]
 
@@ -51,18 +51,18 @@ def whole_all(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URL
 
 
 urlpatterns = [
-    path("setup/", views.setup_needed, name="setup-needed"),
-    path("setup/<str:token>/", views.setup, name="setup"),
-    path("invitations/<str:token>/", views.invitation_accept, name="invitation-accept"),
-    path("teams/", views.team_list, name="team-list"),
-    path("teams/new/", views.team_create, name="team-create"),
-    path("teams/<uuid:team_id>/", views.team_detail, name="team-detail"),
-    path("teams/<uuid:team_id>/invite/", views.invitation_create, name="invitation-create"),
-    path("projects/", views.project_list, name="project-list"),
-    path("projects/new/", views.project_create, name="project-create"),
-    path("organization/switch/", views.organization_switch, name="organization-switch"),
-    path("theme/", views.theme_set, name="theme-set"),
-    path("account/confirm/", views.sign_in_again, name="sign-in-again"),
+    path("setup/", entrance.setup_needed, name="setup-needed"),
+    path("setup/<str:token>/", entrance.setup, name="setup"),
+    path("invitations/<str:token>/", invitations.invitation_accept, name="invitation-accept"),
+    path("teams/", teams.team_list, name="team-list"),
+    path("teams/new/", teams.team_create, name="team-create"),
+    path("teams/<uuid:team_id>/", teams.team_detail, name="team-detail"),
+    path("teams/<uuid:team_id>/invite/", invitations.invitation_create, name="invitation-create"),
+    path("projects/", teams.project_list, name="project-list"),
+    path("projects/new/", teams.project_create, name="project-create"),
+    path("organization/switch/", entrance.organization_switch, name="organization-switch"),
+    path("theme/", entrance.theme_set, name="theme-set"),
+    path("account/confirm/", entrance.sign_in_again, name="sign-in-again"),
     path("account/sign-in/", whole_post(account.login), name="account_login"),
     path("account/sign-out/", whole_post(account.logout), name="account_logout"),
     path("account/inactive/", organization_not_required(account.account_inactive), name="account_inactive"),

@@ -141,9 +141,9 @@ def may_revoke(principal: Principal, api_key: ApiKey) -> bool:
     """Say whether a caller may end a key: whoever could issue it as an admin, or did issue it and is still there."""
     if api_key.organization_id != principal.organization_id:
         return False
-    role = principal.role_in(api_key.place_team_id)
-    is_own = api_key.issuer_id == principal.user_id and role is not None
-    return is_own or role in {Role.TEAM_ADMIN, Role.SUPER_ADMIN}
+    team_id = api_key.place_team_id
+    is_own = api_key.issuer_id == principal.user_id and principal.role_in(team_id) is not None
+    return is_own or principal.administers(team_id)
 
 
 def _authority(principal: Principal, place: Organization | Team | Project) -> tuple[str, Role]:

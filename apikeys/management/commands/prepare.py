@@ -6,10 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.urls import reverse
 
 from accounts.models import User
-from accounts.views import setup_token
+from accounts.setup_link import setup_link
 from apikeys import demo
 
 
@@ -22,8 +21,9 @@ class Command(BaseCommand):
         if os.environ.get("KEYPORTAL_DEMO", "") not in {"", "0"}:
             self._seed()
         elif not User.objects.exists():
-            link = settings.KEYPORTAL_URL + reverse("setup", args=[setup_token()])
-            self.stdout.write(f"\nkeyportal has no users yet. Open this link once, to make the first:\n\n  {link}\n")
+            self.stdout.write(
+                f"\nkeyportal has no users yet. Open this link once, to make the first:\n\n  {setup_link()}\n"
+            )
         self.stdout.write(f"keyportal serves {settings.KEYPORTAL_URL} (Ctrl-C stops it)\n\n")
         self.stdout.flush()
 
