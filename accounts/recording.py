@@ -4,7 +4,7 @@ from typing import Any
 
 from allauth.account import signals as account_signals
 from allauth.socialaccount.models import SocialAccount
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.http import HttpRequest
 
 from accounts.models import (
@@ -19,7 +19,7 @@ from accounts.models import (
 )
 from accounts.principals import acting
 from audit import events, visibility
-from audit.context import Actor, set_actor
+from audit.context import Actor, audit_context, current
 from audit.models import AuditEvent, AuditEventQuerySet
 from audit.signals import record
 from audit.tracking import Place, track
@@ -36,7 +36,7 @@ def start() -> None:
     _track_organizations()
     _track_people()
     events.register(SESSION_EVENTS)
-    account_signals.user_logged_in.connect(_signed_in, dispatch_uid="accounts.signed_in")
+    user_logged_in.connect(_signed_in, dispatch_uid="accounts.signed_in")
     user_logged_out.connect(_signed_out, dispatch_uid="accounts.signed_out")
     account_signals.password_reset.connect(_password_reset, dispatch_uid="accounts.password_reset")
     visibility.register(visible_events)
@@ -142,7 +142,6 @@ def _home(user: User) -> Place:
 
 
 def _signed_in(user: User, **_: Any) -> None:
-    set_actor(Actor(kind="user", id=user.pk, label=user.email))
     _record("user.signed_in", user)
 
 
@@ -152,9 +151,12 @@ def _signed_out(user: User | None, **_: Any) -> None:
 
 
 def _password_reset(user: User, **_: Any) -> None:
-    set_actor(Actor(kind="user", id=user.pk, label=user.email))
     _record("user.password_reset", user)
 
 
 def _record(event: str, user: User) -> None:
-    record(event=event, target_table="users", target_id=user.pk, target_label=user.email, place=_home(user))
+    """Record what a person did to their own session or password, as that person: the request began without one."""
+    context = current()
+    actor = Actor(kind="user", id=user.pk, label=user.email)
+    with audit_context(actor=actor, request_id=context.request_id, address=context.address, at=context.at):
+        record(event=event, target_table="users", target_id=user.pk, target_label=user.email, place=_home(user))

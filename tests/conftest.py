@@ -11,12 +11,12 @@ import shutil
 import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connections
@@ -27,6 +27,10 @@ from tests import services
 
 # Fixtures of the domain. They import models, so they are loaded once Django is ready.
 DOMAIN_FIXTURES = ("tests.cast",)
+
+# Workers share the cores with browsers and portals: how long an example took says nothing about the code.
+hypothesis.settings.register_profile("keyportal", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("keyportal")
 
 # How the process that starts everything tells xdist's workers.
 TEST_DIRECTORY = "KEYPORTAL_TEST_DIRECTORY"
@@ -89,9 +93,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _start_services(config: pytest.Config) -> None:
-    if threading.current_thread() is threading.main_thread():
-        # So that whoever ends the tests this way does not leave the services behind.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # So that whoever ends the tests with this signal does not leave the services behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in [*os.environ]:
         if name.startswith("KEYPORTAL_") or name in FOREIGN_VARIABLES:
             del os.environ[name]
@@ -147,7 +150,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if _is_meant_for(item, config.option.db)]
     # The quick ones first: what they find is known soon.
     kept.sort(key=lambda item: (_uses(item, PORTAL_FIXTURES), _uses(item, BROWSER_FIXTURES)))
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    config.hook.pytest_deselected(items=[item for item in items if not _is_meant_for(item, config.option.db)])
     items[:] = kept
 
 
@@ -167,8 +170,10 @@ def _uses(item: pytest.Item, fixtures: set[str]) -> bool:
     return not fixtures.isdisjoint(getattr(item, "fixturenames", ()))
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.config.option.db == "postgresql" and POSTGRESQL_URL not in os.environ:
+@pytest.fixture(scope="session", autouse=True)
+def its_server(pytestconfig: pytest.Config) -> None:
+    """Skip, or fail where CI is set, what PostgreSQL was chosen for where there is none."""
+    if pytestconfig.option.db == "postgresql" and POSTGRESQL_URL not in os.environ:
         services.require("initdb")
 
 

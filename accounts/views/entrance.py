@@ -1,5 +1,7 @@
 """Ways in: set-up, signing in again, and what a session remembers."""
 
+from dataclasses import replace
+
 from allauth.account.internal.flows.login import record_authentication
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialAccount
@@ -19,6 +21,7 @@ from accounts.forms import SetUpForm
 from accounts.middleware import ORGANIZATION_SESSION_KEY, organization_not_required
 from accounts.models import User
 from accounts.setup_link import is_setup_token
+from audit.context import ANONYMOUS, set_actor
 from keyportal.http import MemberRequest, PageRequest
 from keyportal.pages import form_status, safe_next
 
@@ -44,6 +47,7 @@ def setup(request: PageRequest, token: str) -> HttpResponse:
     form = SetUpForm(request.POST or None)
     if not form.is_valid():
         return render(request, "accounts/setup.html", {"form": form}, status=form_status(form))
+    set_actor(replace(ANONYMOUS, label="set-up link"))
     try:
         membership = actions.set_up(**form.cleaned_data, at=timezone.now())
     except actions.AlreadySetUp:

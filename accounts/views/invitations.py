@@ -1,5 +1,6 @@
 """Inviting people, and accepting."""
 
+from dataclasses import replace
 from smtplib import SMTPException
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from accounts.forms import InvitationForm, RegisterForm
 from accounts.middleware import ORGANIZATION_SESSION_KEY, organization_not_required
 from accounts.models import Invitation, Team, User
 from accounts.views.entrance import sign_in
+from audit.context import ANONYMOUS, set_actor
 from keyportal.http import MemberRequest, PageRequest
 from keyportal.pages import form_page, form_status, fragment
 
@@ -96,6 +98,7 @@ def invitation_accept(request: PageRequest, token: str) -> HttpResponse:
         return _accept_signed_in(request, invitation, request.user)
     form = RegisterForm(request.POST or None, email=invitation.email)
     if form.is_valid():
+        set_actor(replace(ANONYMOUS, label="invitation link"))
         try:
             user = actions.register_invited(invitation=invitation, at=timezone.now(), **form.cleaned_data)
         except actions.AccountExists:

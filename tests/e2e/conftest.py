@@ -1,0 +1,27 @@
+"""Browsers as people have them."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.steps import DESKTOP, Complaints
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **browser_context_args,
+        "viewport": DESKTOP,
+        # A picture of a moving dialog would show neither of its ends.
+        "reduced_motion": "reduce",
+        "permissions": ["clipboard-read", "clipboard-write"],
+    }
+
+
+@pytest.fixture
+def complaints(page: Page) -> Complaints:
+    """What the browser complains about while it shows `page`; a test asserts in the end that it is nothing."""
+    complaints = Complaints()
+    complaints.watch(page)
+    return complaints
