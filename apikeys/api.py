@@ -173,7 +173,9 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
 
     A key hands on nothing that it does not hold, and issues none that outlives it.
     """
-    _may_write(request)
+    request.principal.require("keys:write")
+    if not request.principal.is_key and not is_sign_in_recent(request):
+        raise Problem("recent_sign_in_required")
     at = timezone.now()
     if names := unknown(body.permissions):
         raise _invalid("permissions", f"There is no permission {', '.join(names)}. See the catalogue.")
@@ -249,7 +251,7 @@ def get_api_key(request: ApiRequest, key_id: UUID) -> ApiKey:
 )
 def revoke_api_key(request: ApiRequest, key_id: UUID) -> tuple[int, None]:
     """End a key for good; the next request with it is refused. Doing it again changes nothing. Needs `keys:write`."""
-    _may_write(request)
+    request.principal.require("keys:write")
     api_key = _visible(request, key_id)
     try:
         actions.revoke_key(principal=request.principal, api_key=api_key, at=timezone.now())
@@ -272,13 +274,6 @@ def state_of(api_key: ApiKey, *, at: datetime) -> str:
 def _visible(request: ApiRequest, key_id: UUID) -> ApiKey:
     keys = ApiKey.objects.visible_to(request.principal).with_places()
     return _found(keys.filter(pk=key_id).first(), "key")
-
-
-def _may_write(request: ApiRequest) -> None:
-    """A key needs the permission; a person needs to have proved lately who they are, as on the pages."""
-    request.principal.require("keys:write")
-    if not request.principal.is_key and not is_sign_in_recent(request):
-        raise Problem("recent_sign_in_required")
 
 
 def _found(row: T | None, noun: str) -> T:

@@ -40,7 +40,8 @@ def test_page_lists_events_newest_first(alice_client: Client, here: Place, happe
 def test_page_tells_what_became_of_an_organization(alice_client: Client) -> None:
     told = [(event.event, event.target_label) for event in alice_client.get(URL).context["events"]]
     assert ("organization.created", "Acme") in told
-    assert told[:3] == [
+    assert told[:4] == [
+        ("user.signed_in", "alice@example.com"),
         ("team_membership.created", "dana@example.com in Payments"),
         ("organization_membership.created", "dana@example.com"),
         ("team.created", "Payments"),
@@ -64,7 +65,8 @@ def test_page_and_fragment_vary_by_what_asked(alice_client: Client, headers: dic
 def test_stranger_sees_nothing(charlie_client: Client, here: Place, happen: Happen) -> None:
     happen(place=here, target_label="green")
     response = charlie_client.get(URL)
-    assert labels(response) == ["charlie@example.com", "Elsewhere"]
+    # Their own sign-in, membership and organization.
+    assert labels(response) == ["charlie@example.com", "charlie@example.com", "Elsewhere"]
     assert "green" not in response.text
 
 
@@ -72,7 +74,7 @@ def test_developer_sees_their_own_doings_only(dana_client: Client, people: Peopl
     happen(place=here, target_label="green")
     dana = Actor("user", id=people.dana.user_id, label="dana@example.com")
     happen(place=here, target_label="red", actor=dana)
-    assert labels(dana_client.get(URL)) == ["red"]
+    assert labels(dana_client.get(URL)) == ["red", "dana@example.com"]
 
 
 def test_nobody_sees_anything_while_no_rule_is_set(alice_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
