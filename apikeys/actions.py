@@ -5,7 +5,6 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from uuid_utils.compat import uuid7
 
 from accounts.models import Organization, Project, Team
 from accounts.principals import Principal
@@ -35,7 +34,7 @@ class ExpiryNotGrantable(Exception):
 
 
 class KeyAlreadyIssued(Exception):
-    """A key with this id exists: the form was sent twice, and its secret has been shown."""
+    """The form was sent twice: its key exists, and was shown."""
 
 
 class KeyAlreadyRevoked(Exception):
@@ -55,26 +54,25 @@ def issue_key(
     permissions: Collection[str],
     expires_at: datetime | None,
     at: datetime,
-    key_id: UUID | None = None,
+    issue_id: UUID | None = None,
 ) -> tuple[ApiKey, Key]:
     """Issue a key for an organization, team or project; return its row and the key, which is never stored.
 
     Not atomic as a whole, because argon2 must not run while a transaction is open: the row and its audit row are.
 
-    :param key_id: the id that the row shall have, so that a form sent twice issues once.
+    :param issue_id: names the form that asks, so that one sent twice issues once.
     :raises ScopeNotAllowed: if the caller's role may not issue for this place (T4).
     :raises PermissionNotGrantable: if the caller may not grant one of the permissions now.
     :raises ExpiryNotGrantable: if the caller is a key that would be outlived.
-    :raises KeyAlreadyIssued: if a key of this id exists.
+    :raises KeyAlreadyIssued: if this form of the issuer's has issued its key.
     """
     scope, role = _authority(principal, place)
     _check_grant(principal, role, permissions, expires_at)
-    key_id = key_id or uuid7()
-    if ApiKey.objects.filter(pk=key_id).exists():
+    if ApiKey.objects.issued_by_form(principal.user_id, issue_id).exists():
         raise KeyAlreadyIssued
     key = keyformat.mint(shapes.current(), kind_label=KIND_LABELS[scope], environment=environment)
     api_key = ApiKey(
-        id=key_id,
+        issue_id=issue_id,
         name=name.strip(),
         prefix=key.prefix,
         label=key.label,
@@ -94,7 +92,7 @@ def issue_key(
         with transaction.atomic():
             api_key.save(force_insert=True)
     except IntegrityError as error:
-        if ApiKey.objects.filter(pk=key_id).exists():
+        if ApiKey.objects.issued_by_form(principal.user_id, issue_id).exists():
             raise KeyAlreadyIssued from error
         raise
     return api_key, key

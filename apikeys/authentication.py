@@ -1,6 +1,6 @@
 """From a request to the one credential it carries: step 1 of the table in the architecture."""
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from apikeys import keyformat, shapes
 from keyportal.http import Problem
@@ -19,6 +19,18 @@ def presented_key(request: HttpRequest) -> str:
     if scheme.lower() != "bearer":
         raise Problem("missing_credentials")
     return value.strip(" \t")
+
+
+def path_without_keys(request: HttpRequest) -> str:
+    """Return the request's address with each key in its query cut down to its label."""
+    query = QueryDict(mutable=True)
+    for name, values in request.GET.lists():
+        query.setlist(_label_of(name), [_label_of(value) for value in values])
+    return f"{request.path}?{query.urlencode()}"
+
+
+def _label_of(text: str) -> str:
+    return shapes.mask(text).removesuffix("…")
 
 
 def keys_in_query(request: HttpRequest) -> list[str]:

@@ -47,7 +47,7 @@ class ProjectField(forms.ModelChoiceField):  # type: ignore[type-arg] # not gene
 class IssueKeyForm(forms.Form):
     """A new key. Offers the scopes that this person may issue (T4), and nothing preselected but 90 days and live."""
 
-    # The id that the key will have, so that a form sent twice issues one key and not two.
+    # Names this form, so that sending it twice issues one key and not two.
     issue_id = forms.UUIDField(widget=forms.HiddenInput)
     name = forms.CharField(max_length=100)
     scope = forms.ChoiceField(widget=forms.RadioSelect, error_messages={"required": "Choose a scope."})

@@ -31,13 +31,17 @@ def health_of(api_key: ApiKey, *, at: datetime) -> Health:
 
 def _by_the_clock(api_key: ApiKey, at: datetime) -> Health:
     if api_key.expires_at and api_key.expires_at <= at + EXPIRES_SOON:
-        days = _days(api_key.expires_at - at)
-        return Health("expiring", f"Expires in {days}", "warn", "Issue its successor and swap it before then.")
+        return Health(
+            "expiring",
+            f"Expires in {days(api_key.expires_at - at)}",
+            "warn",
+            "Issue its successor and swap it before then.",
+        )
     idle_since = api_key.last_used_at or api_key.created_at
     if idle_since < at - UNUSED_AFTER:
         return Health(
             "unused",
-            f"Unused for {_days(at - idle_since)}",
+            f"Unused for {days(at - idle_since)}",
             "warn",
             "Revoke it if nothing needs it any more.",
         )
@@ -46,7 +50,8 @@ def _by_the_clock(api_key: ApiKey, at: datetime) -> Health:
     return Health("active", "Active", "good", "It is in use. Nothing to do.")
 
 
-def _days(span: timedelta) -> str:
+def days(span: timedelta) -> str:
+    """Say a span in whole days."""
     if span < timedelta(days=1):
         return "less than a day"
     return "1 day" if span.days == 1 else f"{span.days} days"

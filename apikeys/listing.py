@@ -1,7 +1,7 @@
 """The table of keys, as the Integrations page and each project's page show it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -9,7 +9,7 @@ from django.utils.http import urlencode
 
 from accounts.principals import Principal
 from apikeys.actions import may_revoke
-from apikeys.health import Health, health_of
+from apikeys.health import Health, days, health_of
 from apikeys.models import EXPIRES_SOON, ApiKey, ApiKeyQuerySet
 from keyportal.http import MemberRequest
 
@@ -25,7 +25,14 @@ class KeyRow:
     health: Health
     may_revoke: bool
     expires_soon: bool
+    at: datetime
     is_issued_now: bool = False
+
+    @property
+    def expires_in(self) -> str:
+        """How long it still works, in days: "in 2 months" would hide a month of 90 days."""
+        span = self.api_key.expires_at - self.at if self.api_key.expires_at else None
+        return f"in {days(span)}" if span and span > timedelta(0) else ""
 
     @property
     def scope_title(self) -> str:
@@ -48,6 +55,7 @@ def key_row(api_key: ApiKey, principal: Principal, *, at: datetime, issued: str 
         health=health,
         may_revoke=not api_key.is_revoked and may_revoke(principal, api_key),
         expires_soon=bool(api_key.expires_at and at < api_key.expires_at <= at + EXPIRES_SOON),
+        at=at,
         is_issued_now=str(api_key.pk) == issued,
     )
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import structlog
 from django.db import DatabaseError
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.utils import timezone
 
 from apikeys import actions
-from apikeys.authentication import keys_in_query, presented_key
+from apikeys.authentication import keys_in_query, path_without_keys, presented_key
 from apikeys.models import USE_RESOLUTION, ApiKey
 from apikeys.verification import Outcome, VerifiedKey, verify
 from audit.context import set_actor
@@ -24,14 +25,18 @@ class ApiKeyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: ApiRequest) -> HttpResponseBase:
+        if not is_api(request):
+            # Someone looks for a key by pasting it. The label finds it, and is all that history should keep.
+            return redirect(path_without_keys(request)) if keys_in_query(request) else self.get_response(request)
         try:
-            if is_api(request):
-                refuse_exposed(request)
+            refuse_exposed(request)
             if is_machine(request) and request.path_info not in PUBLIC_API_PATHS:
                 authenticate(request)
         except Problem as problem:
             return problem_response(request, problem)
-        return self.get_response(request)
+        response = self.get_response(request)
+        response.setdefault("Cache-Control", "no-store")
+        return response
 
 
 def refuse_exposed(request: ApiRequest) -> None:

@@ -113,6 +113,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             | Q(project__name__icontains=text)
         )
 
+    def issued_by_form(self, issuer_id: UUID, issue_id: UUID | None) -> Self:
+        return self.filter(issuer_id=issuer_id, issue_id=issue_id) if issue_id else self.none()
+
     def with_places(self) -> Self:
         """Read along what a row of the table names, so that a page costs the same with 1 and 25 keys."""
         return self.select_related("organization", "team", "project__team", "issuer", "revoked_by")
@@ -166,6 +169,8 @@ class ApiKey(models.Model):
     scope = models.CharField(max_length=16, choices=Scope.choices)
     environment = models.CharField(max_length=16, choices=Environment.choices, default=Environment.LIVE)
     permissions = models.JSONField(default=list)
+    # The form or request that issued it, so that the same one sent twice issues one key.
+    issue_id = models.UUIDField(null=True, blank=True, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="api_keys")
     team = models.ForeignKey(Team, models.PROTECT, related_name="api_keys", null=True, blank=True)
     project = models.ForeignKey(Project, models.PROTECT, related_name="api_keys", null=True, blank=True)
@@ -191,6 +196,7 @@ class ApiKey(models.Model):
             models.Index(fields=["organization", "last_used_at"], name="api_key_by_last_use"),
         ]
         constraints: ClassVar = [
+            models.UniqueConstraint(fields=["issuer", "issue_id"], name="api_key_issued_once"),
             models.CheckConstraint(
                 condition=Q(scope="org", team=None, project=None)
                 | Q(scope="team", team__isnull=False, project=None)

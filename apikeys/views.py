@@ -94,7 +94,7 @@ def key_issue(request: MemberRequest) -> HttpResponse:
             permissions=data["permissions"],
             expires_at=form.expires_at(),
             at=at,
-            key_id=data["issue_id"],
+            issue_id=data["issue_id"],
         )
     except actions.KeyAlreadyIssued:
         return _already_issued(request, data["issue_id"])
@@ -159,9 +159,10 @@ def _reveal(request: MemberRequest, api_key: ApiKey, key: Key) -> HttpResponse:
     return render(request, fragment("apikeys/key_revealed.html", request), context)
 
 
-def _already_issued(request: MemberRequest, key_id: UUID) -> HttpResponse:
+def _already_issued(request: MemberRequest, issue_id: UUID) -> HttpResponse:
     """Answer a form that was sent twice, by a reload or the back button: the key exists and was shown."""
-    api_key = ApiKey.objects.visible_to(request.principal).filter(pk=key_id).first()
+    visible = ApiKey.objects.visible_to(request.principal)
+    api_key = visible.issued_by_form(request.principal.user_id, issue_id).first()
     context = {"api_key": api_key, "section": "integrations"}
     return render(request, fragment("apikeys/key_already_issued.html", request), context, status=409)
 

@@ -143,3 +143,7 @@ def post_worker_init(_worker: Worker) -> None:
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+
+
+# What the workers write, the database and its log among it, is for the portal's own user alone.
+umask = 0o077

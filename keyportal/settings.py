@@ -21,29 +21,36 @@ DEBUG = env.bool("KEYPORTAL_DEBUG", default=False)
 
 # Where the portal is reached. Links in mails are built from it, never from a request's Host.
 _HOST = env.str("HOST", default="127.0.0.1")
-_PORT = env.int("PORT", default=8000)
-_REACHED_AT = "127.0.0.1" if _HOST in {"0.0.0.0", "::", ""} else _HOST  # noqa: S104 - compared, not bound
+try:
+    _PORT = env.int("PORT", default=8000)
+except ValueError as error:
+    raise ImproperlyConfigured("PORT must be a number, such as 8000") from error
+_REACHED_AT = "127.0.0.1" if _HOST in {"0.0.0.0", "::", ""} else f"[{_HOST}]" if ":" in _HOST else _HOST  # noqa: S104 - compared, not bound
 KEYPORTAL_URL = env.str("KEYPORTAL_URL", default=f"http://{_REACHED_AT}:{_PORT}").rstrip("/")
 _public = urlsplit(KEYPORTAL_URL)
 if _public.scheme not in {"http", "https"} or not _public.hostname:
     raise ImproperlyConfigured("KEYPORTAL_URL must be a whole address such as https://keys.example.com")
 IS_HTTPS = _public.scheme == "https"
-ALLOWED_HOSTS = [_public.hostname, "127.0.0.1", "localhost", "[::1]", *env.list("ALLOWED_HOSTS", default=[])]
+# Django compares an IPv6 address with its brackets.
+_public_host = f"[{_public.hostname}]" if ":" in _public.hostname else _public.hostname
+ALLOWED_HOSTS = [_public_host, "127.0.0.1", "localhost", "[::1]", *env.list("ALLOWED_HOSTS", default=[])]
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
 
 # Storage. Embedded, the secret is made once and kept beside the database; many hosts must share one.
-DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'keyportal.sqlite3'}")
+DATABASE_URL = env.str("DATABASE_URL", default="")
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY:
-    if "DATABASE_URL" in env.ENVIRON:
+    if DATABASE_URL:
         raise ImproperlyConfigured(
             "SECRET_KEY must be set together with DATABASE_URL: every host needs the same one. "
             "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
         )
     SECRET_KEY = secrets.read_or_make(DATA_DIR / "secret_key")
 
-_database: dict[str, Any] = env.db_url_config(DATABASE_URL)
+_database: dict[str, Any] = env.db_url_config(DATABASE_URL or "sqlite://")
+if not DATABASE_URL:
+    _database["NAME"] = str(DATA_DIR / "keyportal.sqlite3")
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["OPTIONS"] = {
         # A writer takes the lock when its transaction begins, so that no two can both have read.
@@ -58,6 +65,7 @@ DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
+    "keyportal",
     "accounts",
     "apikeys",
     "audit",
@@ -95,6 +103,8 @@ MIDDLEWARE = [
     "accounts.middleware.MemberMiddleware",
     "accounts.middleware.SignInRequiredMiddleware",
 ]
+# keyportal.checks looks for the wrapped middlewares that these two do not recognize.
+SILENCED_SYSTEM_CHECKS = ["security.W002", "security.W003"]
 ROOT_URLCONF = "keyportal.urls"
 WSGI_APPLICATION = "keyportal.wsgi.application"
 TEMPLATES = [
@@ -132,7 +142,10 @@ AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
         # NIST SP 800-63B-4 §3.1.1.2: fifteen where the password is the only factor.

@@ -60,7 +60,7 @@ def event_names(**which: Any) -> list[str]:
 
 
 def queries_of(client: Client, url: str, **headers: str) -> int:
-    with CaptureQueriesContext(connection, ) as captured:
+    with CaptureQueriesContext(connection) as captured:
         response = client.get(url, headers=headers)
     assert response.status_code == 200
     return len(captured)

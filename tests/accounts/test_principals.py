@@ -97,10 +97,10 @@ def test_key_sees_what_its_scope_reaches(
     administered: set[str],
     projects: set[str],
 ) -> None:
-    test_person = request.getfixturevalue(which)
-    assert names(world, Team.objects.visible_to(test_person).values_list("pk", flat=True)) == teams
-    assert names(world, Team.objects.administered_by(test_person).values_list("pk", flat=True)) == administered
-    assert names(world, Project.objects.visible_to(test_person).values_list("pk", flat=True)) == projects
+    key = request.getfixturevalue(which)
+    assert names(world, Team.objects.visible_to(key).values_list("pk", flat=True)) == teams
+    assert names(world, Team.objects.administered_by(key).values_list("pk", flat=True)) == administered
+    assert names(world, Project.objects.visible_to(key).values_list("pk", flat=True)) == projects
 
 
 def test_project_key_does_not_see_its_sisters(project_key: Principal, bob: Person, team: Team) -> None:
@@ -205,7 +205,7 @@ def test_as_actor_of_a_key_names_its_issuer(issued: Issued, dana: Person) -> Non
     )
 
 
-def test_principal_follows_a_role_that_was_taken_away(bob: Person, team_key: Principal, issue: Issue) -> None:
+def test_principal_follows_a_role_that_was_taken_away(bob: Person) -> None:
     membership = OrganizationMembership.objects.get(pk=bob.membership.pk)
     membership.team_memberships.all().delete()
     assert bob.principal.team_roles == {}

@@ -154,7 +154,7 @@ def assert_on_record(page: Page, portal: Portal, key: str) -> None:
         "target_table=api_keys&label=kp_sk_live_00000000": False,
         f"target_table=api_keys&from={today - timedelta(days=1)}&to={today + timedelta(days=1)}": True,
         f"target_table=api_keys&to={today - timedelta(days=2)}": False,
-        "target_table=accounts_team": False,
+        "target_table=teams": False,
     }
     for query, is_shown in shown.items():
         page.goto(f"{portal.url}/audit/?{query}")

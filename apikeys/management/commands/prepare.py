@@ -16,6 +16,8 @@ class Command(BaseCommand):
     help = "Bring the database and the static files up to date; print the set-up link while there is no user."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Whatever is made from here on is for the portal's own user alone.
+        os.umask(0o077)
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
         if os.environ.get("KEYPORTAL_DEMO", "") not in {"", "0"}:

@@ -1,0 +1,205 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import serializers
+
+from accounts import actions
+from accounts.models import Invitation, OrganizationMembership, Role, Team, TeamMembership, User
+from audit.models import AuditEvent
+from tests.accounts.scenes import acting_as, by, event_names, invited, last_event, together
+from tests.cast import NOON, PASSWORD, Person, later
+
+
+@pytest.fixture
+def erin(db: None) -> User:
+    """Someone with an account and no place yet."""
+    return actions.create_user(email="erin@example.com", password=PASSWORD, name="Erin", at=NOON)
+
+
+def test_invite_keeps_a_place_for_a_week(bob: Person, team: Team) -> None:
+    invitation, token = invited(bob, team, " Erin@Example.com", role=Role.TEAM_ADMIN, at=NOON)
+    invitation.refresh_from_db()
+    assert (invitation.email, invitation.role, invitation.team, invitation.invited_by) == (
+        "erin@example.com",
+        "team_admin",
+        team,
+        bob.user,
+    )
+    assert (invitation.created_at, invitation.expires_at, invitation.accepted_at) == (NOON, later(days=7), None)
+    assert len(token) == 43
+
+
+def test_invite_is_on_record_without_its_token(bob: Person, team: Team) -> None:
+    with acting_as(bob):
+        invitation, _ = invited(bob, team, at=NOON)
+    assert last_event() == by(
+        bob,
+        team_id=team.pk,
+        event="invitation.created",
+        action="create",
+        target_table="invitations",
+        target_id=str(invitation.pk),
+        target_label="erin@example.com to Payments",
+        changes={
+            "email": [None, "erin@example.com"],
+            "role": [None, "developer"],
+            "team_id": [None, str(team.pk)],
+            "expires_at": [None, "2026-03-09T12:00:00+00:00"],
+        },
+    )
+
+
+def test_invite_stores_a_digest_and_never_the_token(bob: Person, team: Team) -> None:
+    invitation, token = invited(bob, team)
+    stored = serializers.serialize("json", [*Invitation.objects.all(), *AuditEvent.objects.all()])
+    assert actions.token_digest(token) in stored
+    assert token not in stored + repr(invitation) + str(invitation)
+
+
+def test_invite_makes_another_token_each_time(bob: Person, team: Team) -> None:
+    tokens = {invited(bob, team)[1] for _ in range(5)}
+    assert len(tokens) == Invitation.objects.count() == 5
+
+
+@pytest.mark.parametrize("who", ["dana", "charlie"])
+def test_invite_is_for_admins_of_the_team(team: Team, request: pytest.FixtureRequest, who: str) -> None:
+    with pytest.raises(actions.NotAllowed):
+        invited(request.getfixturevalue(who), team)
+    assert Invitation.objects.count() == 0
+
+
+def test_invite_refuses_an_admin_of_another_team(bob: Person, other_team: Team) -> None:
+    with pytest.raises(actions.NotAllowed):
+        invited(bob, other_team)
+
+
+def test_invite_refuses_who_is_in_the_team(bob: Person, dana: Person, team: Team) -> None:
+    with pytest.raises(actions.AlreadyMember):
+        invited(bob, team, "DANA@example.com")
+
+
+def test_find_invitation_returns_what_the_token_stands_for(bob: Person, team: Team) -> None:
+    invitation, token = invited(bob, team, at=NOON)
+    assert actions.find_invitation(token, at=NOON) == invitation
+
+
+@pytest.mark.parametrize("token", ["", "x", "no such token"])
+def test_find_invitation_refuses_an_unknown_token(bob: Person, team: Team, token: str) -> None:
+    invited(bob, team, at=NOON)
+    with pytest.raises(actions.InvitationNotUsable):
+        actions.find_invitation(token, at=NOON)
+
+
+def test_find_invitation_refuses_the_digest_itself(bob: Person, team: Team) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    with pytest.raises(actions.InvitationNotUsable):
+        actions.find_invitation(invitation.token_digest, at=NOON)
+
+
+@pytest.mark.parametrize(("after", "is_good"), [(timedelta(days=7, seconds=-1), True), (timedelta(days=7), False)])
+def test_invitation_ends_on_the_second(bob: Person, team: Team, erin: User, after: timedelta, is_good: bool) -> None:
+    invitation, token = invited(bob, team, at=NOON)
+    outcomes = []
+    for use in (actions.find_invitation, accept):
+        try:
+            use(token if use is actions.find_invitation else invitation, at=NOON + after)
+            outcomes.append(True)
+        except actions.InvitationNotUsable:
+            outcomes.append(False)
+    assert outcomes == [is_good, is_good]
+
+
+def accept(invitation: Invitation, at: Any = NOON) -> TeamMembership:
+    return actions.accept_invitation(
+        invitation=invitation, user=User.objects.get(email="erin@example.com"), at=at
+    )
+
+
+def test_accept_invitation_puts_the_person_into_the_team(bob: Person, team: Team, erin: User) -> None:
+    invitation, token = invited(bob, team, at=NOON)
+    with acting_as(bob):
+        in_team = accept(invitation)
+    assert (in_team.team, in_team.role, in_team.membership.user) == (team, "developer", erin)
+    assert in_team.membership.role == "member"
+    with pytest.raises(actions.InvitationNotUsable):
+        actions.find_invitation(token, at=NOON)
+    assert last_event() == by(
+        bob,
+        team_id=team.pk,
+        event="invitation.accepted",
+        action="update",
+        target_table="invitations",
+        target_id=str(invitation.pk),
+        target_label="erin@example.com to Payments",
+        changes={"accepted_at": [None, "2026-03-02T12:00:00+00:00"]},
+    )
+
+
+def test_accept_invitation_works_once(bob: Person, team: Team, erin: User) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    accept(invitation)
+    with pytest.raises(actions.InvitationNotUsable):
+        accept(invitation)
+    assert event_names(event="invitation.accepted") == ["invitation.accepted"]
+
+
+def test_accept_invitation_refuses_another_account(bob: Person, dana: Person, team: Team, erin: User) -> None:
+    invitation, _ = invited(bob, team, "frank@example.com", at=NOON)
+    with pytest.raises(actions.WrongAccount):
+        accept(invitation)
+    assert Invitation.objects.get().accepted_at is None
+    assert not OrganizationMembership.objects.filter(user=erin).exists()
+
+
+def test_accept_invitation_refuses_who_is_in_the_team(bob: Person, team: Team, erin: User) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    actions.add_to_team(team=team, user=erin, role=Role.DEVELOPER, at=NOON)
+    with pytest.raises(actions.AlreadyMember):
+        accept(invitation)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.every_database
+def test_accept_invitation_is_won_by_one_of_sixteen_at_once(bob: Person, team: Team, erin: User) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    results = together(16, lambda _: accept(invitation))
+    names = sorted(type(result).__name__ for result in results)
+    assert names == ["InvitationNotUsable"] * 15 + ["TeamMembership"]
+    assert TeamMembership.objects.filter(membership__user=erin).count() == 1
+    assert event_names(event="invitation.accepted") == ["invitation.accepted"]
+    assert event_names(event="team_membership.created", target_label__startswith="erin") == ["team_membership.created"]
+
+
+def test_register_invited_makes_the_account_and_takes_the_place(bob: Person, team: Team) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    user = actions.register_invited(invitation=invitation, name=" Erin ", password=PASSWORD, at=NOON)
+    assert (user.email, user.name, user.check_password(PASSWORD)) == ("erin@example.com", "Erin", True)
+    in_team = TeamMembership.objects.get(membership__user=user)
+    assert (in_team.team, in_team.role) == (team, "developer")
+
+
+def test_register_invited_leaves_an_existing_account_alone(bob: Person, team: Team, erin: User) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    with pytest.raises(actions.AccountExists):
+        actions.register_invited(invitation=invitation, name="Mallory", password="x" * 20, at=NOON)
+    erin.refresh_from_db()
+    assert (erin.name, erin.check_password(PASSWORD)) == ("Erin", True)
+
+
+def test_register_invited_makes_no_account_for_an_invitation_that_has_ended(bob: Person, team: Team) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    with pytest.raises(actions.InvitationNotUsable):
+        actions.register_invited(invitation=invitation, name="Erin", password=PASSWORD, at=later(days=8))
+    assert not User.objects.filter(email="erin@example.com").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.every_database
+def test_register_invited_is_won_by_one_of_four_at_once(bob: Person, team: Team) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    results = together(
+        4, lambda _: actions.register_invited(invitation=invitation, name="Erin", password=PASSWORD, at=NOON)
+    )
+    assert sorted(type(result).__name__ for result in results) == ["AccountExists"] * 3 + ["User"]
+    assert User.objects.filter(email="erin@example.com").count() == 1

@@ -1,0 +1,64 @@
+"""Every page in both themes and at both widths: axe, the width, the console and the content policy."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Error, Page
+
+from tests.e2e.steps import Complaints
+from tests.e2e.tour import STOPS, WIDTHS, Stop, Tour, in_both_themes, visitors
+from tests.services import Portal
+
+AXE = Axe().axe_script
+# What passed is not asked for: it is a hundred times as long. Preloading would fetch style sheets for no rule of use.
+RUN = """axe.run({resultTypes: ["violations"], preload: false, iframes: false}).then((results) => results.violations)"""
+
+
+@pytest.fixture(scope="session")
+def tour(demo_portal: Portal, bare_portal: Portal, browser: Browser) -> Tour:
+    tour = Tour(demo_portal, bare_portal)
+    tour.prepare(browser)
+    return tour
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_is_accessible_fits_and_is_quiet_in_both_themes(width: int, tour: Tour, browser: Browser) -> None:
+    failures: list[str] = []
+    with visitors(browser, tour, width) as page_of:
+        for stop in STOPS:
+            page, complaints = page_of(stop.visitor)
+            failures += [f"{stop.name}: {failure}" for failure in visit(stop, page, tour, complaints)]
+    assert not failures, "\n".join(failures)
+
+
+def visit(stop: Stop, page: Page, tour: Tour, complaints: Complaints) -> list[str]:
+    complaints.found.clear()
+    try:
+        stop.visit(page, tour)
+    except (AssertionError, Error) as error:
+        return [f"could not be shown: {error}", *complaints.found]
+    # Taken before axe runs: the content policy refuses the inline styles that axe tries out.
+    failures = [*complaints.found, *sideways(page)]
+    page.evaluate(AXE)
+    for theme in in_both_themes(page):
+        failures += [f"{theme}: {violation}" for violation in violations(page)]
+    return failures
+
+
+def sideways(page: Page) -> list[str]:
+    width: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return [f"scrolls sideways by {width} px"] if width > 0 else []
+
+
+def violations(page: Page) -> list[str]:
+    found: list[dict[str, Any]] = page.evaluate(RUN)
+    return [
+        f"{violation['id']} ({violation['help']}): {node['target']} {node['html'][:160]} {reasons(node)}"
+        for violation in found
+        for node in violation["nodes"]
+    ]
+
+
+def reasons(node: dict[str, Any]) -> list[str]:
+    return [check["message"] for check in (*node["any"], *node["all"], *node["none"])]

@@ -1,0 +1,389 @@
+"""Every page and every state of it worth a look: what the accessibility checks and the screenshots walk through."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, Request, Route, StorageState, expect
+
+from tests.e2e import steps
+from tests.e2e.steps import Complaints, Person, heading, sheet
+from tests.services import Portal, SignIn
+
+# Beside the demo's own people: one who belongs nowhere, one whose organization is new, one who is in two.
+NOBODY = Person("nobody@northwind.example", "a-lantern-left-on-the-jetty")
+FOUNDER = Person("founder@saltmarsh.example", "three-kettles-for-the-crew")
+CONSULTANT = Person("consultant@northwind.example", "paper-boats-in-the-gutter")
+
+PREPARE = f"""
+import json
+from django.template.loader import render_to_string
+from django.utils import timezone
+from accounts import actions
+from accounts.models import Organization, Project, Role, Team
+from apikeys.models import ApiKey
+at = timezone.now()
+old = Organization.objects.get()
+new = actions.create_organization(name="Saltmarsh", at=at)
+actions.create_user(email="{NOBODY.email}", password="{NOBODY.password}", name="Nils Nobody", at=at)
+founder = actions.create_user(email="{FOUNDER.email}", password="{FOUNDER.password}", name="Freya Lund", at=at)
+guest = actions.create_user(email="{CONSULTANT.email}", password="{CONSULTANT.password}", name="Cleo Grant", at=at)
+actions.add_to_organization(organization=new, user=founder, role=Role.SUPER_ADMIN, at=at)
+for organization in (old, new):
+    actions.add_to_organization(organization=organization, user=guest, role=Role.MEMBER, at=at)
+print(json.dumps({{
+    "keys": {{key.name: str(key.pk) for key in ApiKey.objects.all()}},
+    "team": str(Team.objects.get(name="Payments").pk),
+    "project": str(Project.objects.get(name="Checkout").pk),
+    "broken": render_to_string("500.html"),
+}}))
+"""
+
+
+@dataclass
+class Tour:
+    """A demo portal and a bare one, the people who visit them, and what a stop leaves for later ones."""
+
+    demo: Portal
+    bare: Portal
+    ids: dict[str, Any] = field(default_factory=dict)
+    signed_in: dict[str, StorageState] = field(default_factory=dict)
+    invitation: str = ""
+    reset_link: str = ""
+
+    def prepare(self, browser: Browser) -> None:
+        """Add people to the demo and sign them in, once for all the contexts that follow."""
+        self.ids = json.loads(self.demo.manage("shell", "--no-imports", "-c", PREPARE).stdout.splitlines()[-1])
+        alice, _, dana = self.demo.sign_ins
+        people: dict[str, Person | SignIn] = {
+            "alice": alice,
+            "dana": dana,
+            "founder": FOUNDER,
+            "nobody": NOBODY,
+            "consultant": CONSULTANT,
+        }
+        for name, person in people.items():
+            with browser.new_context() as context:
+                page = context.new_page()
+                page.goto(f"{self.demo.url}/account/sign-in/")
+                steps.fill_sign_in(page, person)
+                expect(page.get_by_label("Password")).to_have_count(0)
+                self.signed_in[name] = context.storage_state()
+
+    def key(self, name: str) -> str:
+        return f"/keys/{self.ids['keys'][name]}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One state of one page: `visitor` is who looks, `show` brings their page there; `path` is where it begins."""
+
+    name: str
+    visitor: str
+    path: str | Callable[[Tour], str]
+    show: Callable[[Page, Tour], None] | None = None
+
+    def visit(self, page: Page, tour: Tour) -> None:
+        portal = tour.bare if self.visitor == "newcomer" else tour.demo
+        path = self.path if isinstance(self.path, str) else self.path(tour)
+        page.goto(path if path.startswith("http") else portal.url + path)
+        if self.show:
+            self.show(page, tour)
+
+
+@contextmanager
+def visitors(browser: Browser, tour: Tour, width: int) -> Iterator[Callable[[str], tuple[Page, Complaints]]]:
+    """Give each visitor one page of their own for the whole tour, and what it complained about."""
+    pages: dict[str, tuple[Page, Complaints]] = {}
+
+    def page_of(visitor: str) -> tuple[Page, Complaints]:
+        if visitor not in pages:
+            context = browser.new_context(
+                storage_state=tour.signed_in.get(visitor),
+                viewport={"width": width, "height": 900 if width > 800 else 844},
+                # A picture of a dialog on its way would show neither of its ends.
+                reduced_motion="reduce",
+                permissions=["clipboard-read", "clipboard-write"],
+            )
+            page, complaints = context.new_page(), Complaints()
+            complaints.watch(page)
+            pages[visitor] = page, complaints
+        return pages[visitor]
+
+    try:
+        yield page_of
+    finally:
+        for page, _ in pages.values():
+            page.context.close()
+
+
+def in_both_themes(page: Page) -> Iterator[str]:
+    """Turn the page as it stands to one theme and then the other, as the system does."""
+    page.emulate_media(color_scheme="light")
+    yield "light"
+    page.emulate_media(color_scheme="dark")
+    yield "dark"
+
+
+# How to bring a page into a state
+
+
+def click_link(name: str, *, titled: str) -> Callable[[Page, Tour], None]:
+    """Return what opens a dialog by its link."""
+
+    def show(page: Page, tour: Tour) -> None:
+        page.get_by_role("link", name=name).first.click()
+        expect(page.locator("dialog").get_by_role("heading", name=titled)).to_be_visible()
+
+    return show
+
+
+def send(button: str) -> Callable[[Page, Tour], None]:
+    """Return what sends the form of a page as it stands, past the checks that the browser would make."""
+
+    def show(page: Page, tour: Tour) -> None:
+        page.locator("form").evaluate_all("forms => forms.forEach((form) => { form.noValidate = true })")
+        page.get_by_role("button", name=button, exact=True).click()
+        expect(page.locator(".field-error, .notice.is-error").first).to_be_visible()
+
+    return show
+
+
+def issue_dialog_with_errors(page: Page, tour: Tour) -> None:
+    click_link("New API key", titled="New API key")(page, tour)
+    send("Issue key")(page, tour)
+
+
+def reveal(page: Page, tour: Tour) -> None:
+    steps.issue_key(page, tour.demo, "deploy-preview-comments", project="Payments / Checkout")
+
+
+def reveal_page(page: Page, tour: Tour) -> None:
+    steps.fill_issue_form(page, "release-notes-bot", project="Payments / Checkout")
+    # As without scripts: the same form, posted plainly.
+    sheet(page).evaluate("(form) => form.submit()")
+    expect(heading(page, "Copy your key now")).to_be_visible()
+
+
+def reveal_snippets(page: Page, tour: Tour) -> None:
+    reveal(page, tour)
+    page.locator("summary").filter(has_text="GitHub Actions").click()
+    page.get_by_role("link", name="Done").click()
+    expect(page.get_by_text("You have not copied the key.")).to_be_visible()
+
+
+def leave_reveal(page: Page, tour: Tour) -> None:
+    reveal(page, tour)
+    page.get_by_role("link", name="Done").click()
+    page.get_by_role("link", name="Leave without the key").click()
+    expect(page.locator("tr.is-new")).to_be_visible()
+
+
+def sent_twice(page: Page, tour: Tour) -> None:
+    taken = page.locator("[name=issue_id]").input_value()
+    steps.fill_issue_form(page, "sent-twice", project="Payments / Checkout")
+    sheet(page).get_by_role("button", name="Issue key").click()
+    steps.revealed(page)
+    page.goto(f"{tour.demo.url}/integrations/new/")
+    steps.fill_issue_form(page, "sent-twice", project="Payments / Checkout")
+    page.locator("[name=issue_id]").evaluate("(field, taken) => { field.value = taken }", taken)
+    sheet(page).get_by_role("button", name="Issue key").click()
+    expect(page.get_by_role("heading", name="This key was already issued")).to_be_visible()
+
+
+def row_menu(page: Page, tour: Tour) -> None:
+    page.locator("tbody summary").nth(2).click()
+    expect(page.get_by_role("link", name="Revoke key")).to_be_visible()
+
+
+def permissions_tip(page: Page, tour: Tour) -> None:
+    page.locator("tbody .tip.count").nth(3).focus()
+    expect(page.locator("tbody .tip.count").nth(3).get_by_role("tooltip")).to_be_visible()
+
+
+def revoke_dialog(page: Page, tour: Tour) -> None:
+    page.get_by_role("link", name="Revoke key").first.click()
+    expect(page.locator("dialog").get_by_role("heading", name="Revoke this key?")).to_be_visible()
+
+
+def revoked(page: Page, tour: Tour) -> None:
+    """The status line after a revocation, of the key that a stop before this one issued."""
+    row = page.get_by_role("row").filter(has_text="sent-twice").first
+    row.locator("summary").click()
+    row.get_by_role("link", name="Revoke key").click()
+    sheet(page).get_by_role("button", name="Revoke key").click()
+    expect(page.get_by_text("It has been refused since.")).to_be_visible()
+
+
+def invitation_sent(page: Page, tour: Tour) -> None:
+    click_link("Invite person", titled="Invite a person")(page, tour)
+    sheet(page).get_by_label("Email").fill("ines.duarte@northwind.example")
+    sheet(page).get_by_role("button", name="Send invitation").click()
+    tour.invitation = page.get_by_label("Link to hand over").input_value()
+
+
+def account_menu(page: Page, tour: Tour) -> None:
+    drawer(page, tour)
+    page.locator(".menu.is-up summary").click()
+    expect(page.get_by_role("link", name="Sign-in methods")).to_be_visible()
+
+
+def organization_menu(page: Page, tour: Tour) -> None:
+    drawer(page, tour)
+    page.locator(".menu.is-start summary").click()
+    expect(page.get_by_role("button", name="Saltmarsh")).to_be_visible()
+
+
+def drawer(page: Page, tour: Tour) -> None:
+    """Open the drawer, where the page is narrow enough to have one."""
+    if page.locator(".drawer summary").is_visible():
+        page.locator(".drawer summary").click()
+        expect(page.get_by_role("link", name="Audit log").first).to_be_visible()
+
+
+def changed_fields(page: Page, tour: Tour) -> None:
+    page.locator(".event-detail summary").first.click()
+
+
+def wrong_password(page: Page, tour: Tour) -> None:
+    page.get_by_label("Email").fill("someone@northwind.example")
+    page.get_by_label("Password").fill("not the password at all")
+    send("Sign in")(page, tour)
+
+
+def ask_for_reset(page: Page, tour: Tour) -> None:
+    page.get_by_label("Email").fill(NOBODY.email)
+    page.get_by_role("button", name="Mail me a link").click()
+    expect(heading(page, "Look into your mail")).to_be_visible()
+    links = re.findall(rf"{re.escape(tour.demo.url)}/account/password/reset/key/\S+", tour.demo.log_text())
+    tour.reset_link = links[-1]
+
+
+def broken(page: Page, tour: Tour) -> None:
+    """The page of an error 500, which nothing on the outside brings about: it stands alone, so it is put there."""
+
+    def answer(route: Route, _request: Request) -> None:
+        route.fulfill(body=tour.ids["broken"], content_type="text/html", status=500)
+
+    page.route("**/broken/", answer)
+    page.goto(f"{tour.demo.url}/broken/")
+    expect(heading(page, "Something broke on our side")).to_be_visible()
+
+
+def setup_errors(page: Page, tour: Tour) -> None:
+    page.get_by_label("Email").fill("not an address")
+    page.get_by_label("Password").fill("short")
+    send("Create organization")(page, tour)
+
+
+WIDTHS = (1280, 390)
+# A key of the demo that was used today, so that its revocation asks for its name.
+BUSY = "github-action-checkout-service"
+STOPS = [
+    # The way in
+    Stop("setup-needed", "newcomer", "/"),
+    Stop("setup", "newcomer", lambda tour: urlsplit(tour.bare.setup_link).path),
+    Stop("setup-errors", "newcomer", lambda tour: urlsplit(tour.bare.setup_link).path, setup_errors),
+    Stop("setup-done", "stranger", "/setup/used/"),
+    Stop("sign-in", "stranger", "/account/sign-in/"),
+    Stop("sign-in-errors", "stranger", "/account/sign-in/", wrong_password),
+    Stop("reset", "stranger", "/account/password/reset/"),
+    Stop("reset-asked", "stranger", "/account/password/reset/", ask_for_reset),
+    Stop("reset-key", "stranger", lambda tour: tour.reset_link),
+    Stop("reset-key-errors", "stranger", lambda tour: tour.reset_link, send("Change password")),
+    Stop("reset-key-bad", "stranger", "/account/password/reset/key/1-bad/"),
+    Stop("reset-key-done", "stranger", "/account/password/reset/key/done/"),
+    Stop("account-inactive", "stranger", "/account/inactive/"),
+    Stop("social-cancelled", "stranger", "/account/connections/cancelled/"),
+    Stop("social-error", "stranger", "/account/connections/error/"),
+    # What a new organization sees
+    Stop("overview-new", "founder", "/"),
+    Stop("integrations-new", "founder", "/integrations/"),
+    Stop("projects-new", "founder", "/projects/"),
+    Stop("teams-new", "founder", "/teams/"),
+    Stop("audit-new", "founder", "/audit/?actor=freya"),
+    Stop("no-organization", "nobody", "/"),
+    Stop("overview-member", "consultant", "/"),
+    Stop("organization-menu", "consultant", "/", organization_menu),
+    # Keys
+    Stop("overview", "alice", "/"),
+    Stop("integrations", "alice", "/integrations/"),
+    Stop("integrations-attention", "alice", "/integrations/?tab=attention"),
+    Stop("integrations-expired", "alice", "/integrations/?tab=expired"),
+    Stop("integrations-revoked", "alice", "/integrations/?tab=revoked"),
+    Stop("integrations-search", "alice", "/integrations/?q=checkout"),
+    Stop("integrations-no-match", "alice", "/integrations/?q=nothing-like-it"),
+    Stop("integrations-row-menu", "alice", "/integrations/", row_menu),
+    Stop("integrations-permissions", "alice", "/integrations/", permissions_tip),
+    Stop("issue-page", "alice", "/integrations/new/"),
+    Stop("issue-page-errors", "alice", "/integrations/new/?expiry=date", send("Issue key")),
+    Stop("issue-dialog", "alice", "/integrations/", click_link("New API key", titled="New API key")),
+    Stop("issue-dialog-errors", "alice", "/integrations/", issue_dialog_with_errors),
+    Stop("issue-prefilled", "alice", "/integrations/new/?name=ci&scope=team&permissions=scan:read&expiry=never"),
+    Stop("reveal-dialog", "alice", "/integrations/", reveal),
+    Stop("reveal-dialog-guard", "alice", "/integrations/", reveal_snippets),
+    Stop("reveal-page", "alice", "/integrations/new/", reveal_page),
+    Stop("already-issued", "alice", "/integrations/new/", sent_twice),
+    Stop("integrations-issued", "alice", "/integrations/", leave_reveal),
+    Stop("revoke-dialog-unused", "alice", lambda tour: tour.key("backstage-catalog"), revoke_dialog),
+    Stop("revoke-dialog", "alice", lambda tour: tour.key(BUSY), revoke_dialog),
+    Stop("revoke-page", "alice", lambda tour: f"{tour.key(BUSY)}revoke/"),
+    Stop("revoke-page-errors", "alice", lambda tour: f"{tour.key(BUSY)}revoke/", send("Revoke key")),
+    Stop("revoked", "alice", "/integrations/?q=sent-twice", revoked),
+    Stop("key", "alice", lambda tour: tour.key(BUSY)),
+    Stop("key-all-permissions", "alice", lambda tour: tour.key("ledger-reconciliation-job")),
+    Stop("key-exposed", "alice", lambda tour: tour.key("metrics-scraper")),
+    Stop("key-disabled", "alice", lambda tour: tour.key("zapier-bridge")),
+    Stop("key-expired", "alice", lambda tour: tour.key("hackweek-prototype")),
+    Stop("key-revoked", "alice", lambda tour: tour.key("dana-laptop")),
+    # Projects, teams and people
+    Stop("projects", "alice", "/projects/"),
+    Stop("project", "alice", lambda tour: f"/projects/{tour.ids['project']}/"),
+    Stop("project-form", "alice", "/projects/new/"),
+    Stop("project-dialog", "alice", "/projects/", click_link("New project", titled="New project")),
+    Stop("teams", "alice", "/teams/"),
+    Stop("team-form", "alice", "/teams/new/"),
+    Stop("team-form-errors", "alice", "/teams/new/", send("Create team")),
+    Stop("team-dialog", "alice", "/teams/", click_link("New team", titled="New team")),
+    Stop("invite-page", "alice", lambda tour: f"/teams/{tour.ids['team']}/invite/"),
+    Stop(
+        "invite-dialog",
+        "alice",
+        lambda tour: f"/teams/{tour.ids['team']}/",
+        click_link("Invite person", titled="Invite a person"),
+    ),
+    Stop("invitation-sent", "alice", lambda tour: f"/teams/{tour.ids['team']}/", invitation_sent),
+    Stop("team", "alice", lambda tour: f"/teams/{tour.ids['team']}/"),
+    Stop("invitation", "stranger", lambda tour: tour.invitation),
+    Stop("invitation-errors", "stranger", lambda tour: tour.invitation, send("Create account and join")),
+    Stop("invitation-wrong-person", "alice", lambda tour: tour.invitation),
+    Stop("invitation-invalid", "stranger", "/invitations/used/"),
+    # The record
+    Stop("audit", "alice", "/audit/"),
+    Stop("audit-filtered", "alice", "/audit/?target_table=api_keys&action=update", changed_fields),
+    Stop("audit-empty", "alice", "/audit/?label=nothing-like-it"),
+    Stop("audit-errors", "alice", "/audit/?from=2025-02-01&to=2025-01-01"),
+    # One's own account
+    Stop("drawer", "alice", "/", drawer),
+    Stop("account-menu", "alice", "/", account_menu),
+    Stop("connections", "alice", "/account/connections/"),
+    Stop("password-change", "alice", "/account/password/change/"),
+    Stop("password-change-errors", "alice", "/account/password/change/", send("Change password")),
+    Stop("confirm-password", "alice", "/account/reauthenticate/"),
+    Stop("confirm-provider", "alice", "/account/confirm/"),
+    Stop("sign-out", "alice", "/account/sign-out/"),
+    # A developer's view
+    Stop("overview-developer", "dana", "/"),
+    Stop("issue-dialog-developer", "dana", "/integrations/", click_link("New API key", titled="New API key")),
+    Stop("team-developer", "dana", lambda tour: f"/teams/{tour.ids['team']}/"),
+    # For everyone
+    Stop("api-docs", "stranger", "/v1/docs"),
+    Stop("error-400", "alice", "/audit/?" + "a&" * 1001),
+    Stop("error-403", "dana", "/teams/new/"),
+    Stop("error-404", "alice", "/nothing/here/"),
+    Stop("error-500", "stranger", "/v1/docs", broken),
+]
