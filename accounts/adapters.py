@@ -20,17 +20,7 @@ from accounts.actions import InvitationNotUsable, accept_invitation
 from accounts.models import Invitation, User
 
 INVITATION_SESSION_KEY = "invitation_token_digest"
-
-# What allauth may say in a status line, in our words; everything else it would say the page says already.
-MESSAGES = {
-    "account/messages/password_changed.txt": "Password changed. It holds from now on.",
-    "account/messages/password_set.txt": "Password set. It holds from now on.",
-    "socialaccount/messages/account_connected.txt": "Account connected. You can sign in with it from now on.",
-    "socialaccount/messages/account_disconnected.txt": "Account disconnected. It no longer signs you in.",
-    "socialaccount/messages/account_connected_other.txt": (
-        "That account is connected to someone else here. Sign in with it, or disconnect it there first."
-    ),
-}
+NAME_LENGTH = User._meta.get_field("name").max_length
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is not typed
@@ -46,18 +36,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": rest})
         return f"{settings.KEYPORTAL_URL}{path}"
 
-    def add_message(
-        self,
-        request: HttpRequest,
-        level: int,
-        message_template: str | None = None,
-        message_context: dict[str, Any] | None = None,
-        extra_tags: str = "",
-        message: str | None = None,
-    ) -> None:
-        if sentence := MESSAGES.get(message_template or ""):
-            messages.add_message(request, level, sentence, extra_tags=extra_tags)
-
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] # allauth is not typed
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
@@ -66,7 +44,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
         """Take the name from the provider, and the address from the invitation, never from the provider."""
         user: User = sociallogin.user
-        user.name = data.get("name") or " ".join(filter(None, [data.get("first_name"), data.get("last_name")]))
+        name = data.get("name") or " ".join(filter(None, [data.get("first_name"), data.get("last_name")]))
+        user.name = name[:NAME_LENGTH]
         user.created_at = timezone.now()
         if invitation := _invitation(request):
             user.email = invitation.email
@@ -94,6 +73,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
             if invitation is None:
                 raise InvitationNotUsable
             accept_invitation(invitation=invitation, user=user, at=timezone.now())
+        # The page that they came from is the invitation's, which has just been used up.
+        sociallogin.state["next"] = reverse("overview")
         return user
 
     def get_connect_redirect_url(self, request: HttpRequest, socialaccount: Any) -> str:

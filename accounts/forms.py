@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from allauth.account import forms as account
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from accounts.models import Team, TeamMembership, TeamQuerySet, User
-
-MAX_PASSWORD_LENGTH = 128
+from accounts.passwords import MAX_LENGTH
 
 
 class PasswordField(forms.CharField):
@@ -18,7 +18,7 @@ class PasswordField(forms.CharField):
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
         super().__init__(
             strip=False,
-            max_length=MAX_PASSWORD_LENGTH,
+            max_length=MAX_LENGTH,
             widget=widget,
             help_text="At least 15 characters. A short sentence works well.",
             **kwargs,
@@ -50,6 +50,15 @@ class RegisterForm(forms.Form):
 
     def clean(self) -> None:
         _check_password(self, User(email=self.email, name=self.cleaned_data.get("name", "")))
+
+
+class ResetPasswordForm(account.ResetPasswordForm):  # type: ignore[misc] # allauth is not typed
+    """Whoever signs in through a provider has no password here that a link could reset."""
+
+    def clean_email(self) -> str:
+        email: str = super().clean_email()
+        self.users = [user for user in self.users if user.has_usable_password()]
+        return email
 
 
 def _check_password(form: forms.Form, user: User) -> None:

@@ -8,13 +8,13 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.utils import timezone
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Query, Router, Schema, Status
 from pydantic import ConfigDict, StringConstraints
 
 from accounts.models import Organization, Project, Team
 from accounts.principals import Principal
 from accounts.recent import is_sign_in_recent
-from apikeys import actions
+from apikeys import actions, hashing
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.models import ApiKey
 from apikeys.permissions import unknown
@@ -98,6 +98,11 @@ class IssuedKey(KeyItem):
 
     key: str
 
+    @staticmethod
+    def resolve_state(_issued: object) -> str:
+        """A key is active when it is issued, and what is shown here is no row that could be asked."""
+        return "active"
+
 
 class KeyPage(Schema):
     """A page of keys, newest first; `next_cursor` is null on the last one."""
@@ -168,7 +173,7 @@ def _whoami_key(request: ApiRequest) -> dict[str, object]:
     operation_id="issue_api_key",
     summary="Issue an API key",
 )
-def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse) -> tuple[int, dict[str, Any]]:
+def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse) -> Status[dict[str, Any]]:
     """Issue a key and return it whole, once. Needs `keys:write`; from a browser's session, a recent sign-in.
 
     A key hands on nothing that it does not hold, and issues none that outlives it.
@@ -177,8 +182,7 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
     if not request.principal.is_key and not is_sign_in_recent(request):
         raise Problem("recent_sign_in_required")
     at = timezone.now()
-    if names := unknown(body.permissions):
-        raise _invalid("permissions", f"There is no permission {', '.join(names)}. See the catalogue.")
+    _refuse_unknown(body.permissions)
     days = body.expires_in_days
     try:
         api_key, key = actions.issue_key(
@@ -196,9 +200,11 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
         raise Problem("permission_not_grantable", f"You may not grant: {', '.join(error.names)}.") from error
     except actions.ExpiryNotGrantable as error:
         raise Problem("expiry_not_grantable") from error
+    except hashing.HashingUnavailable as error:
+        raise Problem("unavailable") from error
     response["Cache-Control"] = "no-store"
     response["Location"] = f"/v1/api-keys/{api_key.pk}"
-    return 201, {**KeyItem.from_orm(api_key).model_dump(), "key": key.reveal()}
+    return Status(201, {**KeyItem.from_orm(api_key).model_dump(), "key": key.reveal()})
 
 
 def _place(principal: Principal, body: KeyRequest) -> Organization | Team | Project:
@@ -249,7 +255,7 @@ def get_api_key(request: ApiRequest, key_id: UUID) -> ApiKey:
     operation_id="revoke_api_key",
     summary="Revoke an API key",
 )
-def revoke_api_key(request: ApiRequest, key_id: UUID) -> tuple[int, None]:
+def revoke_api_key(request: ApiRequest, key_id: UUID) -> Status[None]:
     """End a key for good; the next request with it is refused. Doing it again changes nothing. Needs `keys:write`."""
     request.principal.require("keys:write")
     api_key = _visible(request, key_id)
@@ -259,7 +265,7 @@ def revoke_api_key(request: ApiRequest, key_id: UUID) -> tuple[int, None]:
         pass  # The caller wants it ended, and it has ended.
     except actions.RevokeNotAllowed as error:
         raise Problem("forbidden", "Only its issuer or an admin of its team may revoke this key.") from error
-    return 204, None
+    return Status(204, None)
 
 
 def state_of(api_key: ApiKey, *, at: datetime) -> str:
@@ -286,6 +292,14 @@ def _wanted(field: str, value: UUID | None) -> UUID:
     if value is None:
         raise _invalid(field, "This scope needs it.")
     return value
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    """Say which names are no permissions by their places, without repeating them: one may be a pasted secret."""
+    message = "There is no such permission. The reference lists those there are."
+    places = [place for place, name in enumerate(names) if unknown([name])]
+    if places:
+        raise Problem("invalid_field", errors=[{"field": f"permissions.{n}", "message": message} for n in places])
 
 
 def _refuse_if_given(field: str, value: UUID | None) -> None:

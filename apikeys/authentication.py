@@ -1,6 +1,8 @@
 """From a request to the one credential it carries: step 1 of the table in the architecture."""
 
 from django.http import HttpRequest, QueryDict
+from django.utils.encoding import escape_uri_path
+from django.utils.http import escape_leading_slashes
 
 from apikeys import keyformat, shapes
 from keyportal.http import Problem
@@ -12,13 +14,13 @@ def presented_key(request: HttpRequest) -> str:
     :raises Problem: `missing_credentials` if there is none, `invalid_request` if there are several.
     """
     header = str(request.META.get("HTTP_AUTHORIZATION", "")).strip(" \t")
-    scheme, _, value = header.partition(" ")
+    scheme, _, value = header.replace("\t", " ").partition(" ")
     # Two headers arrive joined by a comma, which occurs in no key.
     if "," in header:
         raise Problem("invalid_request", "More than one credential was sent. Send exactly one Authorization header.")
     if scheme.lower() != "bearer":
         raise Problem("missing_credentials")
-    return value.strip(" \t")
+    return value.strip(" ")
 
 
 def path_without_keys(request: HttpRequest) -> str:
@@ -26,7 +28,8 @@ def path_without_keys(request: HttpRequest) -> str:
     query = QueryDict(mutable=True)
     for name, values in request.GET.lists():
         query.setlist(_label_of(name), [_label_of(value) for value in values])
-    return f"{request.path}?{query.urlencode()}"
+    # A path that begins with two slashes would be another host's address.
+    return f"{escape_leading_slashes(escape_uri_path(request.path))}?{query.urlencode()}"
 
 
 def _label_of(text: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -84,5 +84,5 @@ def _mark_used(key: VerifiedKey, request: ApiRequest) -> None:
         return
     try:
         ApiKey.objects.mark_used(key.id, at=at, address=request.client_address or None)
-    except DatabaseError:
+    except Error:
         log.exception("api_key.use_not_recorded", prefix=key.label)

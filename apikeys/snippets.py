@@ -21,7 +21,7 @@ def snippets(key: str, *, url: str) -> list[Snippet]:
     return [
         Snippet("shell", "Shell", f"export {VARIABLE}='{key}'"),
         Snippet("curl", "curl", f"curl -H 'Authorization: Bearer {key}' \\\n  {url}/v1/projects"),
-        Snippet("env", ".env file", f"{VARIABLE}={key}\n", filename=".env"),
+        Snippet("env", ".env file", f"{VARIABLE}={key}\n", filename="keyportal.env"),
         Snippet("github", "GitHub Actions", f"gh secret set {VARIABLE} <<'KEY'\n{key}\nKEY"),
         Snippet(
             "gitlab",

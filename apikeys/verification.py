@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from accounts.principals import Principal
 from apikeys import hashing, keyformat, shapes
@@ -90,7 +90,7 @@ def verify(text: str, *, at: datetime) -> Verification:
         return Verification(Outcome.INVALID_KEY)
     try:
         row = _read(prefix)
-    except DatabaseError:
+    except Error:
         log.exception("verification.database_failed", prefix=prefix)
         return Verification(Outcome.UNAVAILABLE, prefix)
     if row is None:
@@ -186,5 +186,5 @@ def _upgrade_digest(text: str, row: dict[str, Any]) -> None:
     try:
         new = hashing.make_digest(text)
         ApiKey.objects.upgrade_digest(row["id"], old=row["digest"], new=new)
-    except (hashing.HashingUnavailable, DatabaseError):
+    except (hashing.HashingUnavailable, Error):
         log.exception("verification.upgrade_failed", label=row["label"])

@@ -13,6 +13,7 @@ from audit.models import AuditEvent
 from audit.paging import MalformedCursor, decode_cursor, encode_cursor, read_page
 from audit.visibility import visible_events
 from keyportal.http import ApiRequest, Problem
+from keyportal.schemas import answers
 
 router = Router(tags=["audit"])
 
@@ -78,7 +79,12 @@ class EventPage(Schema):
     next_cursor: str | None
 
 
-@router.get("/audit-events", response=EventPage, operation_id="list_audit_events", summary="List audit events")
+@router.get(
+    "/audit-events",
+    response=answers(200, EventPage, 404),
+    operation_id="list_audit_events",
+    summary="List audit events",
+)
 def list_audit_events(request: ApiRequest, query: Query[EventQuery]) -> EventPage:
     """Return what happened, newest first, as far as the caller may see it. Keys need `audit:read`."""
     request.principal.require("audit:read")

@@ -53,7 +53,7 @@ class Operation:
 def api_docs(request: PageRequest) -> HttpResponse:
     context = {
         "operations": list(_operations(api.get_openapi_schema())),
-        "problems": [(code, kind.status, kind.title, kind.advice) for code, kind in PROBLEMS.items()],
+        "problems": [(code, kind.status, kind.title, _plain(kind.advice)) for code, kind in PROBLEMS.items()],
         "permissions": CATALOGUE.values(),
         "version": VERSION,
     }
@@ -71,7 +71,7 @@ def _operations(document: Mapping[str, Any]) -> Iterator[Operation]:
                 method=method.upper(),
                 path=path,
                 summary=operation["summary"],
-                description=operation.get("description", ""),
+                description=_plain(operation.get("description", "")),
                 parameters=[_parameter(item) for item in operation["parameters"]],
                 body_fields=body_fields,
                 responses=list(_answers(operation, schemas)),
@@ -87,7 +87,9 @@ def _answers(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterat
 
 def _parameter(item: Mapping[str, Any]) -> Field:
     schema = item["schema"]
-    return Field(item["name"], item["in"], _type(schema), item.get("required", False), schema.get("description", ""))
+    return Field(
+        item["name"], item["in"], _type(schema), item.get("required", False), _plain(schema.get("description", ""))
+    )
 
 
 def _members(schema: Mapping[str, Any] | None, schemas: Mapping[str, Any], *, place: str) -> list[Field]:
@@ -96,7 +98,7 @@ def _members(schema: Mapping[str, Any] | None, schemas: Mapping[str, Any], *, pl
     resolved = schemas[_name(schema)] if "$ref" in schema else schema
     required = resolved.get("required", [])
     return [
-        Field(name, place, _type(member), name in required, member.get("description", ""))
+        Field(name, place, _type(member), name in required, _plain(member.get("description", "")))
         for name, member in resolved.get("properties", {}).items()
     ]
 
@@ -112,6 +114,11 @@ def _type(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"{_type(schema.get('items', {}))}[]"
     return str(schema.get("format") or schema.get("const") or schema.get("type", "any"))
+
+
+def _plain(text: str) -> str:
+    """Return a description without its Markdown, which is for the OpenAPI document."""
+    return text.replace("`", "")
 
 
 def _name(schema: Mapping[str, Any]) -> str:

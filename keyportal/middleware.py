@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -19,7 +20,15 @@ from django_htmx.middleware import HtmxMiddleware
 from uuid_utils.compat import uuid7
 
 from audit.context import ANONYMOUS, audit_context
-from keyportal.http import PageRequest, PortalRequest, client_address, is_api, is_machine
+from keyportal.http import (
+    PageRequest,
+    PortalRequest,
+    Problem,
+    client_address,
+    is_api,
+    is_machine,
+    problem_response,
+)
 
 log = structlog.get_logger("keyportal.request")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -58,6 +67,20 @@ class RequestContextMiddleware:
                 **request.log_fields,
             )
         return response
+
+
+class ApiMethodMiddleware:
+    """Say as a problem that an address of the API does not take a method, where ninja says it in plain text."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED or not is_api(request):
+            return response
+        allowed = ", ".join(sorted(response["Allow"].split(", ")))
+        return problem_response(request, Problem("method_not_allowed", headers={"Allow": allowed}))
 
 
 class PagesOnly:
@@ -127,8 +150,11 @@ class HtmxRedirectMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: PageRequest) -> HttpResponseBase:
+        # Asked before the view: after a password, allauth goes on with an earlier request in this one's place, and
+        # answers this one all the same.
+        is_htmx = not is_api(request) and bool(request.htmx)
         response = self.get_response(request)
-        if is_api(request) or not request.htmx or "Location" not in response:
+        if not is_htmx or "Location" not in response:
             return response
         redirect = HttpResponseClientRedirect(response["Location"])
         redirect.cookies = response.cookies

@@ -58,9 +58,8 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 10,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
-else:
-    # Pages probe a kept connection before use; verification does without and retries once instead.
-    _database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+# Kept by each thread, seconds. Pages probe a kept connection first; verification retries once instead.
+_database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": _database["ENGINE"] != "django.db.backends.sqlite3"}
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -88,6 +87,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "apikeys.middleware.ApiKeyMiddleware",
+    "keyportal.middleware.ApiMethodMiddleware",
     # From here on, only what a browser's session needs: a call with a key passes these by.
     "keyportal.middleware.PagesCSP",
     "keyportal.middleware.PagesSessions",
@@ -151,6 +151,7 @@ AUTH_PASSWORD_VALIDATORS = [
         # NIST SP 800-63B-4 §3.1.1.2: fifteen where the password is the only factor.
         "OPTIONS": {"min_length": 15},
     },
+    {"NAME": "accounts.passwords.MaximumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "account_login"
@@ -164,6 +165,7 @@ CSRF_FAILURE_VIEW = "keyportal.errors.csrf_failure"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"reset_password": "accounts.forms.ResetPasswordForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

@@ -5,13 +5,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
 from accounts import actions as people
 from accounts.models import Organization, Project, Role, Team
 from accounts.narrowing import narrowed
-from apikeys import actions, hashing, keyformat
+from apikeys import hashing, keyformat
 from apikeys.actions import (
     ExpiryNotGrantable,
     KeyAlreadyIssued,
@@ -29,6 +29,7 @@ from apikeys.hashing import Check
 from apikeys.models import ApiKey
 from apikeys.permissions import CATALOGUE
 from audit.context import audit_context
+from audit.models import AuditEvent
 from tests.apikeys.audited import (
     LogIsFull,
     Row,
@@ -190,7 +191,7 @@ def test_role_decides_what_a_person_grants(world: World, issue: Issue, who: str,
 
 
 def test_refusal_names_all_that_may_not_be_granted(world: World, issue: Issue) -> None:
-    with pytest.raises(PermissionNotGrantable, match="^keys:write, org:read$") as refusal:
+    with pytest.raises(PermissionNotGrantable, match=r"^keys:write, org:read$") as refusal:
         issue(world.people["dana"], world.places["project"], permissions=["org:read", "scan:read", "keys:write"])
     assert refusal.value.names == ["keys:write", "org:read"]
 
@@ -213,7 +214,7 @@ def test_key_that_may_do_everything_hands_on_no_everything(world: World, issue: 
 def test_key_hands_on_nothing_that_its_issuer_may_no_longer_grant(world: World, issue: Issue) -> None:
     parent = issue(world.people["bob"], world.places["project"], permissions=["keys:write", "scan:read"])
     change_team_role(world.people["bob"], Role.DEVELOPER)
-    with pytest.raises(PermissionNotGrantable, match="^keys:write$"):
+    with pytest.raises(PermissionNotGrantable, match=r"^keys:write$"):
         issue_with(parent, world.places["project"], permissions=["keys:write", "scan:read"])
 
 
@@ -241,9 +242,7 @@ def test_key_without_end_issues_others_without_end(world: World, issue: Issue) -
         ("project", "test", "kp_sk_test_"),
     ],
 )
-def test_key_says_its_kind_and_environment(
-    world: World, issue: Issue, place: str, environment: str, head: str
-) -> None:
+def test_key_says_its_kind_and_environment(world: World, issue: Issue, place: str, environment: str, head: str) -> None:
     issued = issue(world.people["alice"], world.places[place], environment=environment)
     assert issued.text.startswith(head + issued.row.prefix + "_")
     assert issued.row.label == head + issued.row.prefix
@@ -567,7 +566,7 @@ def test_change_without_a_name_of_its_own_is_an_update(issued: Issued) -> None:
 
 
 def _save(row: ApiKey, fields: list[str]) -> None:
-    with actions.transaction.atomic():
+    with transaction.atomic():
         row.save(update_fields=fields)
 
 
@@ -579,8 +578,6 @@ def test_uses_and_upgraded_digests_are_no_changes(issued: Issued) -> None:
 
 @pytest.mark.parametrize("place", ["organization", "team", "project"])
 def test_audit_rows_of_a_key_name_its_place(world: World, issue: Issue, place: str) -> None:
-    from audit.models import AuditEvent
-
     issued = issue(world.people["alice"], world.places[place])
     row = AuditEvent.objects.get(target_id=str(issued.row.pk))
     team, project = world.places["team"].pk, world.places["project"].pk

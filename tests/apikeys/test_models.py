@@ -78,7 +78,7 @@ def test_unknown_kind_is_refused_by_the_database(issued: Issued) -> None:
 def test_key_that_ends_before_it_begins_is_refused_by_the_database(issued: Issued, after: timedelta) -> None:
     with pytest.raises(IntegrityError, match="api_key_expires_later"):
         save_copy(issued, expires_at=NOON + after)
-    assert save_copy(issued, expires_at=NOON + SECOND).pk
+    assert save_copy(issued, expires_at=NOON + SECOND).expires_at == NOON + SECOND
 
 
 def test_prefix_is_unique(issued: Issued) -> None:

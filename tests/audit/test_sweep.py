@@ -51,6 +51,7 @@ UNWATCHED = {
     "apikeys.ApiKey.digest": "It is made once; an upgrade leaves the key the same.",
     "apikeys.ApiKey.last_used_at": "Uses have records of their own.",
     "apikeys.ApiKey.last_used_ip": "Uses have records of their own.",
+    "apikeys.ApiKey.issue_id": "names the form that issued the key, and is never changed",
 }
 
 

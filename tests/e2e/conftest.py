@@ -16,8 +16,6 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
     return {
         **browser_context_args,
         "viewport": DESKTOP,
-        # A picture of a moving dialog would show neither of its ends.
-        "reduced_motion": "reduce",
         "permissions": ["clipboard-read", "clipboard-write"],
     }
 

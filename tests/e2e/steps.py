@@ -80,7 +80,8 @@ def call(portal: services.Portal, path: str, key: str, *options: str) -> Answer:
         text=True,
     )
     headers, _, body = result.stdout.partition("\n\n")
-    return Answer(int(headers.split()[1]), json.loads(body) if body.strip() else {}, headers)
+    is_json = "json" in headers.lower() and body.strip()
+    return Answer(int(headers.split()[1]), json.loads(body) if is_json else {}, headers)
 
 
 # At the entrance

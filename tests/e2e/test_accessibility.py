@@ -39,7 +39,7 @@ def visit(stop: Stop, page: Page, tour: Tour, complaints: Complaints) -> list[st
     except (AssertionError, Error) as error:
         return [f"could not be shown: {error}", *complaints.found]
     # Taken before axe runs: the content policy refuses the inline styles that axe tries out.
-    failures = [*complaints.found, *sideways(page)]
+    failures = [*complaints.found, *sideways(page), *dead_links(page)]
     page.evaluate(AXE)
     for theme in in_both_themes(page):
         failures += [f"{theme}: {violation}" for violation in violations(page)]
@@ -49,6 +49,12 @@ def visit(stop: Stop, page: Page, tour: Tour, complaints: Complaints) -> list[st
 def sideways(page: Page) -> list[str]:
     width: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     return [f"scrolls sideways by {width} px"] if width > 0 else []
+
+
+def dead_links(page: Page) -> list[str]:
+    """A link without an address leads to the page itself, which a URL that a template lost looks like."""
+    texts: list[str] = page.locator("a:is([href=''], :not([href]))").all_inner_texts()
+    return [f"the link “{text}” leads nowhere" for text in texts]
 
 
 def violations(page: Page) -> list[str]:

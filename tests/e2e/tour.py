@@ -43,6 +43,12 @@ print(json.dumps({{
 }}))
 """
 
+# The colours of a theme are there with the next frame, and at their end once they have faded over.
+SETTLE = """async () => {
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (const animation of document.getAnimations()) animation.finish();
+}"""
+
 
 @dataclass
 class Tour:
@@ -105,8 +111,6 @@ def visitors(browser: Browser, tour: Tour, width: int) -> Iterator[Callable[[str
             context = browser.new_context(
                 storage_state=tour.signed_in.get(visitor),
                 viewport={"width": width, "height": 900 if width > 800 else 844},
-                # A picture of a dialog on its way would show neither of its ends.
-                reduced_motion="reduce",
                 permissions=["clipboard-read", "clipboard-write"],
             )
             page, complaints = context.new_page(), Complaints()
@@ -124,8 +128,10 @@ def visitors(browser: Browser, tour: Tour, width: int) -> Iterator[Callable[[str
 def in_both_themes(page: Page) -> Iterator[str]:
     """Turn the page as it stands to one theme and then the other, as the system does."""
     page.emulate_media(color_scheme="light")
+    page.evaluate(SETTLE)
     yield "light"
     page.emulate_media(color_scheme="dark")
+    page.evaluate(SETTLE)
     yield "dark"
 
 

@@ -65,7 +65,8 @@ def _issuer(organization: Organization, email: str | None) -> Principal:
     else:
         membership = memberships.filter(role=Role.SUPER_ADMIN).order_by("created_at", "id").first()
     if membership is None:
-        raise CommandError(f"{email or 'No super admin'} is in {organization}. Name another with --issuer.")
+        missing = f"{email} is not in" if email else "There is no super admin in"
+        raise CommandError(f"{missing} {organization}. Name another issuer with --issuer.")
     return principal_of(membership)
 
 

@@ -1,0 +1,336 @@
+"""Sign-in, sign-out and passwords: allauth's pages, as keyportal has them."""
+
+import re
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client
+
+from accounts import actions
+from accounts.models import Role, Team, User
+from tests.accounts.scenes import event_names, last_event, text_of, without_password
+from tests.cast import NOON, PASSWORD, Person
+
+NEW_PASSWORD = "quite another sentence, and as long"
+RESET_DONE = "If an account with a password has this address, a link is on its way."
+EVIL = {"host": "evil.example", "x-forwarded-host": "evil.example"}
+
+
+def sign_in(client: Client, email: str, password: str = PASSWORD, **more: str) -> Any:
+    return client.post("/account/sign-in/", {"login": email, "password": password, **more})
+
+
+def is_signed_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+# In and out
+
+
+@pytest.mark.parametrize("email", ["alice@example.com", "Alice@Example.COM"])
+def test_sign_in_opens_a_session_on_record(client: Client, alice: Person, email: str) -> None:
+    response = sign_in(client, email)
+    assert (response.status_code, response["Location"]) == (302, "/")
+    assert is_signed_in(client)
+    event = last_event()
+    assert (event["event"], event["actor_id"], event["organization_id"], event["address"]) == (
+        "user.signed_in",
+        alice.user.pk,
+        alice.membership.organization_id,
+        "127.0.0.1",
+    )
+    assert event["request_id"] == response["X-Request-Id"]
+
+
+def test_sign_in_goes_on_to_the_page_that_was_asked_for(client: Client, alice: Person) -> None:
+    assert sign_in(client, alice.email, next="/teams/?a=b")["Location"] == "/teams/?a=b"
+
+
+def test_sign_in_makes_a_new_session(client: Client, alice: Person) -> None:
+    client.get("/account/sign-in/")
+    session = client.session
+    session["planted"] = "by someone else"
+    session.save()
+    client.cookies["keyportal_session"] = session.session_key
+    sign_in(client, alice.email)
+    assert client.session.session_key != session.session_key
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        ("alice@example.com", "not the password of alice"),
+        ("nobody@example.com", PASSWORD),
+        ("alice@example.com", ""),
+    ],
+)
+def test_sign_in_refused_opens_no_session(client: Client, alice: Person, email: str, password: str) -> None:
+    response = sign_in(client, email, password)
+    assert not is_signed_in(client)
+    assert "notice is-error" in response.content.decode()
+    assert event_names(event="user.signed_in") == []
+
+
+def test_sign_in_says_the_same_of_a_wrong_password_and_an_unknown_address(client: Client, alice: Person) -> None:
+    answers = [
+        sign_in(client, "alice@example.com", "not the password of alice"),
+        sign_in(client, "malice@example.com", "not the password of alice"),
+    ]
+    texts = [text_of(answer).replace("malice@", "alice@") for answer in answers]
+    assert texts[0] == texts[1]
+
+
+def test_sign_in_without_a_password_of_ones_own_is_refused(client: Client, alice: Person) -> None:
+    without_password(alice)
+    for password in ("", "!", PASSWORD):
+        sign_in(client, alice.email, password)
+    assert not is_signed_in(client)
+
+
+def test_sign_in_of_a_closed_account_is_refused(client: Client, alice: Person) -> None:
+    User.objects.filter(pk=alice.user.pk).update(is_active=False)
+    response = client.post("/account/sign-in/", {"login": alice.email, "password": PASSWORD}, follow=True)
+    assert not is_signed_in(client)
+    assert "This account is closed" in text_of(response) or "notice is-error" in response.content.decode()
+
+
+def test_sign_in_stops_after_five_wrong_passwords(client: Client, alice: Person) -> None:
+    for _ in range(5):
+        sign_in(client, alice.email, "not the password of alice")
+    sign_in(client, alice.email)
+    assert not is_signed_in(client)
+
+
+def test_sign_in_that_is_tried_too_often_says_so(client: Client, alice: Person) -> None:
+    answers = [sign_in(client, f"n{number}@example.com") for number in range(31)]
+    assert answers[-1].status_code == 429
+    assert "Too many attempts" in text_of(answers[-1])
+
+
+def test_closed_account_ends_its_sessions(alice_client: Client, alice: Person) -> None:
+    User.objects.filter(pk=alice.user.pk).update(is_active=False)
+    assert alice_client.get("/")["Location"] == "/account/sign-in/?next=/"
+
+
+def test_sign_out_takes_a_post(alice_client: Client, alice: Person) -> None:
+    assert "Sign out?" in text_of(alice_client.get("/account/sign-out/"))
+    assert is_signed_in(alice_client)
+    alice_client.post("/account/sign-out/")
+    assert not is_signed_in(alice_client)
+    event = last_event()
+    assert (event["event"], event["actor_id"]) == ("user.signed_out", alice.user.pk)
+
+
+def test_sign_out_of_nobody_is_no_event(client: Client, alice: Person) -> None:
+    client.post("/account/sign-out/")
+    assert event_names(event="user.signed_out") == []
+
+
+def test_sign_out_takes_a_csrf_token(alice_client: Client) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = alice_client.cookies
+    assert strict.post("/account/sign-out/").status_code == 403
+    assert is_signed_in(strict)
+
+
+def test_sign_up_has_no_address(client: Client, alice: Person) -> None:
+    for url in ("/account/signup/", "/accounts/signup/", "/account/sign-up/"):
+        assert client.get(url).status_code == 404
+
+
+def test_pages_never_boast(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+    pages = [
+        sign_in(client, alice.email),
+        client.get("/"),
+        client.post(
+            "/account/password/change/", {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True
+        ),
+        client.post("/account/sign-out/", follow=True),
+        client.post("/account/password/reset/", {"email": alice.email}, follow=True),
+    ]
+    for page in pages:
+        assert "successfully" not in text_of(page).lower()
+
+
+# Password reset
+
+
+def ask_for_reset(client: Client, email: str, **headers: Any) -> Any:
+    return client.post("/account/password/reset/", {"email": email}, follow=True, **headers)
+
+
+def link_in(mail: Any) -> str:
+    [link] = re.findall(r"^http\S+$", mail.body, re.MULTILINE)
+    return str(link)
+
+
+def path_of(link: str) -> str:
+    return link.removeprefix("http://127.0.0.1:8000")
+
+
+def test_password_reset_goes_by_mail_from_end_to_end(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+    assert RESET_DONE in text_of(ask_for_reset(client, alice.email))
+    [mail] = mailoutbox
+    assert (mail.subject, mail.to) == ("Reset your keyportal password", [alice.email])
+    form = client.get(path_of(link_in(mail)), follow=True)
+    assert "Choose a new password" in text_of(form)
+    done = client.post(form.redirect_chain[-1][0], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True)
+    assert "Your password is changed" in text_of(done)
+    assert not is_signed_in(client)
+    sign_in(client, alice.email, PASSWORD)
+    assert not is_signed_in(client)
+    sign_in(client, alice.email, NEW_PASSWORD)
+    assert is_signed_in(client)
+
+
+def test_password_reset_is_on_record_as_the_persons_own(
+    client: Client, alice: Person, mailoutbox: list[Any]
+) -> None:
+    ask_for_reset(client, alice.email)
+    form = client.get(path_of(link_in(mailoutbox[0])), follow=True)
+    client.post(form.redirect_chain[-1][0], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
+    event = last_event(event="user.password_reset")
+    assert (event["actor_kind"], event["actor_id"], event["organization_id"]) == (
+        "user",
+        alice.user.pk,
+        alice.membership.organization_id,
+    )
+    assert last_event(event="user.password_changed")["changes"] == {"password": ["•••", "•••"]}
+
+
+def test_password_reset_link_works_once(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+    ask_for_reset(client, alice.email)
+    link = path_of(link_in(mailoutbox[0]))
+    form = client.get(link, follow=True)
+    client.post(form.redirect_chain[-1][0], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
+    assert "This link no longer works" in text_of(Client().get(link, follow=True))
+
+
+def test_password_reset_link_that_was_made_up_does_not_work(client: Client, alice: Person) -> None:
+    for link in ("1-set-password", "zz-abc-0123456789abcdef", "1-c0ffee-0123456789abcdef0123456789abcdef"):
+        response = client.get(f"/account/password/reset/key/{link}/", follow=True)
+        assert "This link no longer works" in text_of(response)
+
+
+def test_password_reset_link_is_built_from_the_settings_and_not_the_host(
+    client: Client, alice: Person, mailoutbox: list[Any], settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.KEYPORTAL_URL = "https://keys.example.com"
+    client.post("/account/password/reset/", {"email": alice.email}, headers=EVIL)
+    link = link_in(mailoutbox[0])
+    assert link.startswith("https://keys.example.com/account/password/reset/key/")
+    assert "evil.example" not in str(mailoutbox[0].message())
+
+
+def test_host_that_is_not_ours_is_refused(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+    response = client.post("/account/password/reset/", {"email": alice.email}, headers=EVIL)
+    assert (response.status_code, mailoutbox) == (400, [])
+
+
+def test_password_reset_says_the_same_of_every_address(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+    known = ask_for_reset(client, alice.email)
+    unknown = ask_for_reset(client, "nobody@example.com")
+    assert text_of(known) == text_of(unknown)
+    assert [mail.to for mail in mailoutbox] == [[alice.email]]
+
+
+def test_password_reset_of_who_has_no_password_mails_no_link(
+    client: Client, alice: Person, mailoutbox: list[Any]
+) -> None:
+    without_password(alice)
+    assert RESET_DONE in text_of(ask_for_reset(client, alice.email))
+    assert mailoutbox == []
+
+
+def test_password_reset_keeps_the_rules(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+    ask_for_reset(client, alice.email)
+    form = client.get(path_of(link_in(mailoutbox[0])), follow=True)
+    response = client.post(form.redirect_chain[-1][0], {"password1": "too short", "password2": "too short"})
+    assert "at least 15 characters" in text_of(response)
+    assert User.objects.get(pk=alice.user.pk).check_password(PASSWORD)
+
+
+def test_password_reset_saves_nothing_if_its_audit_row_fails(
+    client: Client, alice: Person, mailoutbox: list[Any], request: pytest.FixtureRequest
+) -> None:
+    ask_for_reset(client, alice.email)
+    form = client.get(path_of(link_in(mailoutbox[0])), follow=True)
+    client.raise_request_exception = False
+    request.getfixturevalue("broken_log")
+    response = client.post(form.redirect_chain[-1][0], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
+    assert response.status_code == 500
+    assert User.objects.get(pk=alice.user.pk).check_password(PASSWORD)
+
+
+# Password change
+
+
+def test_password_change_keeps_the_session_and_ends_the_others(
+    alice: Person, alice_client: Client, client: Client
+) -> None:
+    sign_in(client, alice.email)
+    response = alice_client.post(
+        "/account/password/change/", {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True
+    )
+    assert "Password changed. The old one no longer works." in text_of(response)
+    assert alice_client.get("/").status_code == 200
+    assert client.get("/").status_code == 302
+    event = last_event(event="user.password_changed")
+    assert (event["actor_id"], event["changes"]) == (alice.user.pk, {"password": ["•••", "•••"]})
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ({"oldpassword": "not the password of alice"}, "Please type your current password."),
+        ({"password1": "too short"}, "at least 15 characters"),
+        ({"password1": "123456789987654321"}, "too common"),
+        ({"password1": "alice@example.com"}, "too similar to the email"),
+        ({"password1": "x" * 129}, "at most 128 characters"),
+    ],
+)
+def test_password_change_keeps_the_rules(
+    alice: Person, alice_client: Client, typed: dict[str, str], sentence: str
+) -> None:
+    response = alice_client.post(
+        "/account/password/change/",
+        {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": typed.get("password1", NEW_PASSWORD)} | typed,
+    )
+    assert sentence in text_of(response)
+    assert User.objects.get(pk=alice.user.pk).check_password(PASSWORD)
+
+
+def test_password_is_set_by_who_has_none(alice: Person, alice_client: Client) -> None:
+    without_password(alice)
+    alice_client.force_login(User.objects.get(pk=alice.user.pk))
+    assert "Set a password" in text_of(alice_client.get("/account/connections/"))
+    assert alice_client.get("/account/password/change/")["Location"] == "/account/password/set/"
+    assert "Set a password" in text_of(alice_client.get("/account/password/set/"))
+    response = alice_client.post("/account/password/set/", {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True)
+    assert "Password set. You can now sign in with your email as well." in text_of(response)
+    assert User.objects.get(pk=alice.user.pk).check_password(NEW_PASSWORD)
+
+
+# Who is who
+
+
+def test_a_person_has_one_address(alice: Person) -> None:
+    assert [*EmailAddress.objects.values_list("email", "primary")] == [("alice@example.com", True)]
+
+
+def test_someone_of_two_organizations_signs_in_on_the_record_of_the_first(
+    client: Client, alice: Person, charlie: Person, team: Team
+) -> None:
+    far = Team.objects.get(organization=charlie.membership.organization)
+    actions.add_to_team(team=far, user=alice.user, role=Role.DEVELOPER, at=NOON)
+    sign_in(client, alice.email)
+    assert last_event()["organization_id"] == alice.membership.organization_id
+
+
+def test_anonymous_is_nobody(client: Client, alice: Person) -> None:
+    response = client.get("/account/sign-in/")
+    assert isinstance(response.wsgi_request.user, AnonymousUser)
+    assert not hasattr(response.wsgi_request, "principal")

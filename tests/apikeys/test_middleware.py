@@ -1,0 +1,296 @@
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import InterfaceError, OperationalError
+from django.test import Client
+
+from accounts.models import Project
+from apikeys import hashing, verification
+from apikeys.actions import disable_key, revoke_key
+from apikeys.models import ApiKey, ApiKeyQuerySet
+from audit.models import AuditEvent
+from tests.apikeys.audited import Row, events_of, everything_recorded, rows_of
+from tests.apikeys.logbook import Logbook
+from tests.apikeys.people import leave_teams, suspend_organization
+from tests.apikeys.presented import of_nobody, with_bad_checksum, with_secret
+from tests.cast import NOON, Issued, Person, later
+
+WHOAMI = "/v1/whoami"
+Issue = Callable[..., Issued]
+Queries = Callable[[int], Any]
+
+
+def call(issued: Issued, path: str = WHOAMI, **extra: Any) -> Any:
+    return Client().get(path, headers=issued.headers, **extra)
+
+
+# Every verdict as an answer
+
+ENDINGS: dict[str, Callable[[Issued, Person], object]] = {
+    "key_revoked": lambda issued, _: revoke_key(principal=None, api_key=issued.row, at=NOON),
+    "key_disabled": lambda issued, _: disable_key(api_key=issued.row, at=NOON),
+    "issuer_gone": lambda _, dana: leave_teams(dana),
+    "organization_suspended": lambda _, dana: suspend_organization(dana),
+}
+
+
+@pytest.mark.parametrize("code", ENDINGS)
+def test_ended_key_is_told_why_on_its_very_next_call(
+    noon: time_machine.Traveller, issued: Issued, dana: Person, code: str
+) -> None:
+    assert call(issued).status_code == 200
+    ENDINGS[code](issued, dana)
+    response = call(issued)
+    assert (response.status_code, response.json()["code"]) == (401, code)
+    assert response["WWW-Authenticate"] == 'Bearer realm="keyportal", error="invalid_token"'
+
+
+def test_key_expires_at_its_moment(noon: time_machine.Traveller, issue: Issue, dana: Person, project: Project) -> None:
+    issued = issue(dana, project, expires_at=later(days=1))
+    noon.move_to(later(days=1) - timedelta(seconds=1))
+    assert call(issued).status_code == 200
+    noon.move_to(later(days=1))
+    response = call(issued)
+    assert (response.status_code, response.json()["code"]) == (401, "key_expired")
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_database_that_is_away_is_503_and_says_when_to_come_back(
+    issued: Issued, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(_: str) -> None:
+        raise error("gone")
+
+    monkeypatch.setattr(verification, "_read_once", fail)
+    response = call(issued)
+    assert (response.status_code, response.json()["code"]) == (503, "verification_unavailable")
+    assert response["Retry-After"] == "1"
+    assert "WWW-Authenticate" not in response
+
+
+def test_corrupt_digest_is_503_and_never_401(issued: Issued) -> None:
+    ApiKey.objects.filter(pk=issued.row.pk).update(digest="broken")
+    response = call(issued)
+    assert (response.status_code, response["Retry-After"]) == (503, "1")
+
+
+def test_database_that_goes_away_after_the_check_is_503(issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("gone")
+
+    client = Client(raise_request_exception=False)
+    assert client.get("/v1/projects", headers=issued.headers).status_code == 200
+    monkeypatch.setattr("accounts.models.ProjectQuerySet.visible_to", fail)
+    response: Any = client.get("/v1/projects", headers=issued.headers)
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    assert response["Retry-After"] == "1"
+
+
+# What a call costs
+
+
+def test_warm_call_costs_one_query(issued: Issued, django_assert_num_queries: Queries) -> None:
+    call(issued)
+    with django_assert_num_queries(1):
+        assert call(issued).status_code == 200
+    assert hashing.runs() == 1
+
+
+def test_call_without_a_key_and_with_a_damaged_one_costs_no_query(
+    issued: Issued, django_assert_num_queries: Queries
+) -> None:
+    with django_assert_num_queries(0):
+        assert Client().get(WHOAMI).status_code == 401
+        assert Client().get(WHOAMI, headers={"Authorization": f"Bearer {with_bad_checksum(issued)}"}).status_code == 401
+    assert hashing.runs() == 0
+
+
+# A key in the address
+
+
+def spelled_out(text: str) -> str:
+    return "".join(f"%{ord(character):02X}" for character in text)
+
+
+@pytest.mark.parametrize("spell", [str, spelled_out])
+@pytest.mark.parametrize("query", ["key={}", "access_token={}&x=1", "{}", "{}=1"])
+def test_key_in_the_address_is_refused_and_marked_as_exposed(
+    noon: time_machine.Traveller, issued: Issued, query: str, spell: Callable[[str], str]
+) -> None:
+    response: Any = Client().get(f"{WHOAMI}?{query.format(spell(issued.text))}")
+    assert (response.status_code, response.json()["code"]) == (400, "key_in_query")
+    assert issued.key.secret not in response.text
+    assert ApiKey.objects.get(pk=issued.row.pk).exposed_at == NOON
+    label = issued.row.label
+    assert rows_of(issued.row)[1:] == [Row("api_key.exposed", "update", label, "api_key", label)]
+
+
+def test_exposure_is_recorded_once(noon: time_machine.Traveller, issued: Issued) -> None:
+    for _ in range(3):
+        Client().get(WHOAMI, {"key": issued.text})
+        noon.shift(60)
+    assert ApiKey.objects.get(pk=issued.row.pk).exposed_at == NOON
+    assert events_of(issued.row) == ["api_key.created", "api_key.exposed"]
+
+
+@pytest.mark.parametrize("path", [WHOAMI, "/v1/openapi.json", "/v1/nowhere"])
+@pytest.mark.parametrize("method", ["get", "post", "delete"])
+def test_key_in_any_address_of_the_api_is_refused(issued: Issued, path: str, method: str) -> None:
+    response = getattr(Client(), method)(f"{path}?key={issued.text}", headers=issued.headers)
+    assert response.status_code == 400
+    assert events_of(issued.row) == ["api_key.created", "api_key.exposed"]
+
+
+def test_revoked_key_in_the_address_is_exposed_too(issued: Issued) -> None:
+    revoke_key(principal=None, api_key=issued.row, at=NOON)
+    Client().get(WHOAMI, {"key": issued.text})
+    assert events_of(issued.row)[-1] == "api_key.exposed"
+
+
+def test_nobodys_key_in_the_address_is_refused_and_nothing_is_recorded(issued: Issued) -> None:
+    before = AuditEvent.objects.count()
+    for text in (of_nobody(), with_secret(issued)):
+        response: Any = Client().get(WHOAMI, {"key": text})
+        assert (response.status_code, response.json()["code"]) == (400, "key_in_query")
+    assert AuditEvent.objects.count() == before
+    assert ApiKey.objects.get(pk=issued.row.pk).exposed_at is None
+
+
+def test_damaged_key_in_the_address_is_no_key(issued: Issued) -> None:
+    assert call(issued, f"{WHOAMI}?key={with_bad_checksum(issued)}").status_code == 200
+
+
+def test_session_that_sends_a_key_in_the_address_is_refused_too(issued: Issued, alice_client: Client) -> None:
+    response: Any = alice_client.get(WHOAMI, {"key": issued.text})
+    assert (response.status_code, response.json()["code"]) == (400, "key_in_query")
+
+
+def test_exposed_key_works_on_until_it_is_revoked(issued: Issued) -> None:
+    Client().get(WHOAMI, {"key": issued.text})
+    assert call(issued).status_code == 200
+
+
+# Its last use
+
+
+def last_use(issued: Issued) -> tuple[Any, str | None]:
+    row = ApiKey.objects.get(pk=issued.row.pk)
+    return row.last_used_at, row.last_used_ip
+
+
+def test_use_is_noted_with_time_and_address(noon: time_machine.Traveller, issued: Issued) -> None:
+    call(issued, REMOTE_ADDR="192.0.2.7")
+    assert last_use(issued) == (NOON, "192.0.2.7")
+
+
+def test_use_is_noted_at_most_once_a_minute(
+    noon: time_machine.Traveller, issued: Issued, django_assert_num_queries: Queries
+) -> None:
+    call(issued, REMOTE_ADDR="192.0.2.7")
+    noon.move_to(later(seconds=59))
+    with django_assert_num_queries(1):
+        call(issued, REMOTE_ADDR="192.0.2.8")
+    assert last_use(issued) == (NOON, "192.0.2.7")
+    noon.move_to(later(seconds=60))
+    with django_assert_num_queries(2):
+        call(issued, REMOTE_ADDR="192.0.2.8")
+    assert last_use(issued) == (later(seconds=60), "192.0.2.8")
+
+
+@pytest.mark.parametrize("address", ["2001:db8::1", ""])
+def test_use_from_any_kind_of_peer_is_noted(noon: time_machine.Traveller, issued: Issued, address: str) -> None:
+    assert call(issued, REMOTE_ADDR=address).status_code == 200
+    assert last_use(issued) == (NOON, address or None)
+
+
+def test_refused_call_is_no_use(issued: Issued) -> None:
+    disable_key(api_key=issued.row, at=NOON)
+    call(issued)
+    Client().get(WHOAMI, headers={"Authorization": f"Bearer {with_secret(issued)}"})
+    assert last_use(issued) == (None, None)
+
+
+@pytest.mark.parametrize("error", [OperationalError("locked"), InterfaceError("gone")])
+def test_use_that_cannot_be_noted_does_not_fail_the_call(
+    issued: Issued, monkeypatch: pytest.MonkeyPatch, logbook: Logbook, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr(ApiKeyQuerySet, "mark_used", fail)
+    assert call(issued).status_code == 200
+    [line] = logbook.events("api_key.use_not_recorded")
+    assert line["prefix"] == issued.row.label
+    assert issued.key.secret not in logbook.text
+
+
+# What is logged
+
+
+def test_every_call_with_a_key_logs_its_prefix(issued: Issued, logbook: Logbook) -> None:
+    call(issued)
+    [line] = logbook.events("request")
+    assert {name: line[name] for name in ("method", "route", "status", "prefix", "address")} == {
+        "method": "GET",
+        "route": "v1/whoami",
+        "status": 200,
+        "prefix": issued.row.prefix,
+        "address": "127.0.0.1",
+    }
+
+
+def test_every_miss_logs_why_and_the_prefix(issued: Issued, logbook: Logbook) -> None:
+    revoked = with_secret(issued)
+    for header in (f"Bearer {revoked}", f"Bearer {with_bad_checksum(issued)}", "Basic YTpi", "a, b"):
+        Client().get(WHOAMI, headers={"Authorization": header})
+    told = [(line["code"], line["prefix"]) for line in logbook.events("api_key.auth_failed")]
+    assert told == [
+        ("invalid_key", issued.row.prefix),
+        ("invalid_key", ""),
+        ("missing_credentials", ""),
+        ("invalid_request", ""),
+    ]
+    assert len(logbook.events("request")) == 4
+
+
+def test_exposure_is_logged(issued: Issued, logbook: Logbook) -> None:
+    Client().get(WHOAMI, {"key": issued.text})
+    [line] = logbook.events("api_key.exposed")
+    assert (line["prefix"], line["code"], line["level"]) == (issued.row.prefix, "accepted", "warning")
+
+
+def test_no_line_ever_holds_a_key(issued: Issued, logbook: Logbook) -> None:
+    wrong = with_secret(issued, "Zx9Yw8Vu7Ts6Rq5Po4Nm3Lk2Ji")
+    for text in (issued.text, wrong, with_bad_checksum(issued), issued.text[:-3], f'"{issued.text}"'):
+        for header in (f"Bearer {text}", f"Basic {text}", text, f"Bearer {text}, Bearer {text}"):
+            Client().get(f"/v1/{text}?key={text}", headers={"Authorization": header})
+            Client().get(f"/v1/projects/{text}", headers={"Authorization": header, "X-Project-Id": text})
+    assert len(logbook.events("request")) == 40
+    for secret in (issued.key.secret, "Zx9Yw8Vu7Ts6Rq5Po4Nm3Lk2Ji"):
+        for part in (secret, secret[:16], secret[-16:-6]):
+            assert part not in logbook.text
+            assert part not in everything_recorded()
+
+
+# Who acts
+
+
+def test_audit_rows_of_a_call_name_the_key_the_request_and_the_address(
+    issue: Issue, bob: Person, project: Project
+) -> None:
+    issued = issue(bob, project, permissions=["keys:write"])
+    response = Client().post(
+        "/v1/api-keys",
+        {"name": "child", "scope": "project", "permissions": ["keys:write"]},
+        content_type="application/json",
+        headers=issued.headers,
+        REMOTE_ADDR="192.0.2.9",
+    )
+    assert response.status_code == 201
+    row = AuditEvent.objects.latest("id")
+    assert (row.actor_kind, row.actor_id, row.actor_label) == ("api_key", issued.row.pk, issued.row.label)
+    assert (row.issuer_id, row.issuer_label) == (bob.user.pk, "bob@example.com")
+    assert (row.request_id, row.address) == (response["X-Request-Id"], "192.0.2.9")
