@@ -1,6 +1,6 @@
 """What people fill in about themselves, teams, projects and invitations."""
 
-from typing import Any
+from typing import Any, cast
 
 from allauth.account import forms as account
 from django import forms
@@ -55,6 +55,8 @@ class RegisterForm(forms.Form):
 class ResetPasswordForm(account.ResetPasswordForm):  # type: ignore[misc] # allauth is not typed
     """Whoever signs in through a provider has no password here that a link could reset."""
 
+    users: list[User]
+
     def clean_email(self) -> str:
         email: str = super().clean_email()
         self.users = [user for user in self.users if user.has_usable_password()]
@@ -81,10 +83,9 @@ class ProjectForm(forms.Form):
 
     def __init__(self, *args: Any, teams: TeamQuerySet, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field = self.fields["team"]
-        if isinstance(field, forms.ModelChoiceField):
-            field.queryset = teams
-            field.empty_label = None if len(teams) == 1 else field.empty_label
+        field = cast("forms.ModelChoiceField[Team]", self.fields["team"])
+        field.queryset = teams
+        field.empty_label = None if len(teams) == 1 else field.empty_label
 
 
 class InvitationForm(forms.Form):

@@ -10,7 +10,15 @@ from django.shortcuts import redirect, render
 from accounts.models import OrganizationMembership, User
 from accounts.principals import principal_of
 from audit.context import Actor, set_actor
-from keyportal.http import MemberRequest, PageRequest, Problem, is_api, is_machine, problem_response
+from keyportal.http import (
+    PUBLIC_API_PATHS,
+    MemberRequest,
+    PageRequest,
+    Problem,
+    is_api,
+    is_machine,
+    problem_response,
+)
 
 ORGANIZATION_SESSION_KEY = "organization_id"
 View = Callable[..., HttpResponseBase]
@@ -66,7 +74,8 @@ class SignInRequiredMiddleware:
             return None
         has_organization = hasattr(request, "member")
         if is_api(request):
-            return None if has_organization else problem_response(request, Problem("missing_credentials"))
+            may_pass = has_organization or request.path_info in PUBLIC_API_PATHS
+            return None if may_pass else problem_response(request, Problem("missing_credentials"))
         if not request.user.is_authenticated:
             return _ask_for_sign_in(request)
         if getattr(view, "organization_required", True) and not has_organization:

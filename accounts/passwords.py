@@ -10,7 +10,7 @@ MAX_LENGTH = 128
 class MaximumLengthValidator:
     """A password that anyone may send costs no more to hash than one that a person would type."""
 
-    def validate(self, password: str, user: User | None = None) -> None:
+    def validate(self, password: str, user: User | None = None) -> None:  # noqa: ARG002 - the signature is Django's
         if len(password) > MAX_LENGTH:
             raise ValidationError(self.get_help_text(), code="password_too_long")
 

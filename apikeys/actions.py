@@ -151,7 +151,7 @@ def _authority(principal: Principal, place: Organization | Team | Project) -> tu
             scope, team_id, organization_id = "org", None, place.pk
         case Team():
             scope, team_id, organization_id = "team", place.pk, place.organization_id
-        case Project():
+        case _:
             scope, team_id, organization_id = "project", place.team_id, place.team.organization_id
     held = principal.role_in(team_id)
     role = Role(held) if held else None

@@ -205,6 +205,7 @@ class Cast:
     organization: Organization
     members: dict[str, OrganizationMembership] = field(default_factory=dict)
     places: dict[str, Organization | Team | Project] = field(default_factory=dict)
+    teams: dict[str, Team] = field(default_factory=dict)
     keys: dict[str, ApiKey] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(20))  # noqa: S311 - addresses, no secrets
 
@@ -265,16 +266,14 @@ def _teams(cast: Cast, at: datetime) -> None:
     with audit_context(actor=founder.as_actor(), address=cast.address(), at=at):
         for name, projects in TEAMS.items():
             team = people.create_team(principal=founder, name=name, at=at)
-            cast.places[name] = team
+            cast.places[name] = cast.teams[name] = team
             for project in projects:
                 cast.places[project] = people.create_project(principal=founder, team=team, name=project, at=at)
 
 
 def _join(cast: Cast, team: str, user: User, role: Role, at: datetime) -> None:
-    place = cast.places[team]
-    if isinstance(place, Team):
-        with audit_context(actor=cast.principal("alice").as_actor(), address=cast.address(), at=at):
-            people.add_to_team(team=place, user=user, role=role, at=at)
+    with audit_context(actor=cast.principal("alice").as_actor(), address=cast.address(), at=at):
+        people.add_to_team(team=cast.teams[team], user=user, role=role, at=at)
 
 
 def _history(cast: Cast) -> Iterator[Moment]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from uuid_utils.compat import uuid7
@@ -73,17 +73,14 @@ class IssueKeyForm(forms.Form):
         self._offer("project", projects)
         scopes = {"org": principal.is_super_admin, "team": teams.exists(), "project": projects.exists()}
         self.scopes = [scope for scope, may_issue in scopes.items() if may_issue]
-        scope_field = self.fields["scope"]
-        if isinstance(scope_field, forms.ChoiceField):
-            scope_field.choices = [(scope.value, scope.label) for scope in ApiKey.Scope if scope.value in self.scopes]
+        offered = [(scope.value, scope.label) for scope in ApiKey.Scope if scope.value in self.scopes]
+        cast(forms.ChoiceField, self.fields["scope"]).choices = offered
         if len(self.scopes) == 1:
             self.initial.setdefault("scope", self.scopes[0])
         self.initial.setdefault("issue_id", uuid7())
 
     def _offer(self, name: str, rows: Any) -> None:
-        field = self.fields[name]
-        if isinstance(field, forms.ModelChoiceField):
-            field.queryset = rows
+        cast("forms.ModelChoiceField[Any]", self.fields[name]).queryset = rows
 
     def clean(self) -> None:
         scope = self.cleaned_data.get("scope")

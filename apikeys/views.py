@@ -204,12 +204,13 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
     is_used_recently = bool(api_key.last_used_at and at - api_key.last_used_at < USED_RECENTLY)
     default_next = request.htmx.current_url_abs_path or reverse("key-detail", args=[api_key.pk])
     form = RevokeKeyForm(
-        request.POST or None,
+        # Nothing has to be filled in, so that a POST of nothing at all is one too.
+        request.POST if request.method == "POST" else None,
         api_key=api_key,
         is_used_recently=is_used_recently,
         initial={"next": default_next},
     )
-    if request.method == "GET" or not form.is_valid():
+    if not form.is_valid():
         return form_page(
             request,
             "apikeys/key_revoke.html",

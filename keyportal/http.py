@@ -206,21 +206,28 @@ def client_address(request: HttpRequest) -> str:
     """
     peer = str(request.META.get("REMOTE_ADDR", ""))
     forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")
-    address = peer
+    parsed = _parsed(peer)
+    address = str(parsed) if parsed else peer
     for candidate in reversed(forwarded):
-        if not _is_trusted(address):
+        parsed = _parsed(candidate.strip())
+        if not _is_trusted(address) or parsed is None:
             break
-        try:
-            address = str(ipaddress.ip_address(candidate.strip()))
-        except ValueError:
-            break
+        address = str(parsed)
     return address
 
 
 def _is_trusted(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parsed(address)
+    if parsed is None:
         # A unix socket's peer has no address; nobody but our own proxy can be behind one.
         return address == "" and "unix" in settings.TRUSTED_PROXIES
     return any(parsed in ipaddress.ip_network(network) for network in settings.TRUSTED_PROXIES if network != "unix")
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, or None for what is none; one of IPv4 is such, also where a socket of IPv6 reports it."""
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, ipaddress.IPv6Address) else parsed

@@ -3,6 +3,7 @@
 With nothing set, this is the embedded portal: SQLite and a generated secret in `var/`, on loopback.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +37,13 @@ _public_host = f"[{_public.hostname}]" if ":" in _public.hostname else _public.h
 ALLOWED_HOSTS = [_public_host, "127.0.0.1", "localhost", "[::1]", *env.list("ALLOWED_HOSTS", default=[])]
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
+try:
+    for _network in TRUSTED_PROXIES:
+        ipaddress.ip_network("::" if _network == "unix" else _network)
+except ValueError as error:
+    raise ImproperlyConfigured(
+        f"TRUSTED_PROXIES must list addresses, networks such as 10.0.0.0/8, or unix: {error}"
+    ) from error
 
 # Storage. Embedded, the secret is made once and kept beside the database; many hosts must share one.
 DATABASE_URL = env.str("DATABASE_URL", default="")

@@ -1,6 +1,7 @@
 """Fixtures of these tests, which import for themselves: pytest may read this before Django is ready."""
 
 import pytest
+from pytest_django import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +22,9 @@ def broken_log(monkeypatch: pytest.MonkeyPatch) -> None:
         raise LogIsFull
 
     monkeypatch.setattr(AuditEvent, "save", refuse)
+
+
+@pytest.fixture(autouse=True)
+def patient_hashing(settings: Settings) -> None:
+    """A busy machine must not turn a good key into a 503 here."""
+    settings.KEYPORTAL_ARGON2_WAIT_MS = 10_000

@@ -173,7 +173,9 @@ def test_add_to_organization_makes_a_member(alice: Person) -> None:
         (Role.MEMBER, Role.MEMBER, "member"),
     ],
 )
-def test_add_to_organization_keeps_the_greater_role(organization: Organization, had: Role, given: Role, has: str) -> None:
+def test_add_to_organization_keeps_the_greater_role(
+    organization: Organization, had: Role, given: Role, has: str
+) -> None:
     user = actions.create_user(email="erin@example.com", password=None, at=NOON)
     first = actions.add_to_organization(organization=organization, user=user, role=had, at=NOON)
     second = actions.add_to_organization(organization=organization, user=user, role=given, at=later(days=1))
@@ -304,7 +306,6 @@ def test_create_project_refuses_a_name_that_is_taken(bob: Person, project: Proje
 
 
 # All or nothing
-
 
 
 def write_organization(_: Person, __: Team) -> None:

@@ -117,9 +117,7 @@ def test_get_project_finds_those_in_the_scope_of_the_key(
 def test_foreign_project_and_no_project_answer_alike(
     client: Client, keys: dict[str, Any], other_project: Project
 ) -> None:
-    answers = [
-        client.get(f"/v1/projects/{pk}", headers=keys["team"]).json() for pk in (other_project.pk, uuid4())
-    ]
+    answers = [client.get(f"/v1/projects/{pk}", headers=keys["team"]).json() for pk in (other_project.pk, uuid4())]
     for answer in answers:
         del answer["instance"], answer["request_id"]
     assert answers[0] == answers[1]

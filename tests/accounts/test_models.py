@@ -71,9 +71,7 @@ def test_installation_is_one(db: None) -> None:
 
 @pytest.mark.parametrize("name", ["Payments", "PAYMENTS", "payments"])
 def test_team_name_is_unique_in_its_organization_whatever_its_case(team: Team, name: str) -> None:
-    refused(
-        lambda: Team.objects.create(organization=team.organization, name=name, created_at=NOON), "team_name_unique"
-    )
+    refused(lambda: Team.objects.create(organization=team.organization, name=name, created_at=NOON), "team_name_unique")
 
 
 def test_team_of_another_organization_may_have_the_same_name(team: Team, charlie: Person) -> None:
@@ -94,9 +92,7 @@ def test_project_of_another_team_may_have_the_same_name(project: Project, other_
 def test_organization_membership_takes_its_own_roles_only(organization: Organization, role: str) -> None:
     user = actions.create_user(email="erin@example.com", password=None, at=NOON)
     refused(
-        lambda: OrganizationMembership.objects.create(
-            organization=organization, user=user, role=role, created_at=NOON
-        ),
+        lambda: OrganizationMembership.objects.create(organization=organization, user=user, role=role, created_at=NOON),
         "organization_membership_role",
     )
 
@@ -162,8 +158,8 @@ def test_pending_leaves_out_what_was_accepted_or_has_ended(bob: Person, team: Te
 def test_with_counts_counts_people_and_projects_apart(team: Team, bob: Person, dana: Person, project: Project) -> None:
     for name in ("Refunds", "Ledger"):
         actions.create_project(principal=bob.principal, team=team, name=name, at=NOON)
-    row = Team.objects.with_counts().get(pk=team.pk)
-    assert (row.member_count, row.project_count) == (2, 3)
+    row = vars(Team.objects.with_counts().get(pk=team.pk))
+    assert (row["member_count"], row["project_count"]) == (2, 3)
 
 
 def test_by_name_ignores_case(organization: Organization, alice: Person) -> None:

@@ -115,9 +115,7 @@ def test_key_that_was_issued_so_is_in_no_session(dana_client: Client, filled_in:
     assert "ci of the checkout" not in sessions
 
 
-def test_form_filled_in_wrongly_comes_back_after_the_password(
-    dana_client: Client, filled_in: dict[str, Any]
-) -> None:
+def test_form_filled_in_wrongly_comes_back_after_the_password(dana_client: Client, filled_in: dict[str, Any]) -> None:
     sign_in_old(dana_client)
     dana_client.post("/integrations/new/", filled_in | {"scope": "org"})
     response = confirm(dana_client)

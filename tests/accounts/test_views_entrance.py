@@ -177,9 +177,7 @@ def test_lost_session_comes_back_to_no_other_portals_page(client: Client, alice:
 
 
 @pytest.mark.parametrize("url", ["/", "/teams/", "/integrations/", "/audit/", "/projects/new/"])
-def test_person_in_no_organization_is_told_so(
-    sign_in_as: SignIn, alice: Person, url: str
-) -> None:
+def test_person_in_no_organization_is_told_so(sign_in_as: SignIn, alice: Person, url: str) -> None:
     client = sign_in_as(alice)
     OrganizationMembership.objects.all().delete()
     response = client.get(url)

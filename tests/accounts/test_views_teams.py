@@ -205,9 +205,7 @@ def test_team_detail_shows_people_projects_and_open_invitations(
     assert "Checkout" in page
 
 
-def test_team_detail_hides_invitations_from_a_developer(
-    bob: Person, dana_client: Client, team: Team
-) -> None:
+def test_team_detail_hides_invitations_from_a_developer(bob: Person, dana_client: Client, team: Team) -> None:
     invited(bob, team)
     response = dana_client.get(f"/teams/{team.pk}/")
     assert "erin@example.com" not in text_of(response)
@@ -217,7 +215,9 @@ def test_team_detail_hides_invitations_from_a_developer(
 # Projects
 
 
-def test_project_list_shows_projects_with_their_team(dana_client: Client, project: Project, other_project: Project) -> None:
+def test_project_list_shows_projects_with_their_team(
+    dana_client: Client, project: Project, other_project: Project
+) -> None:
     response = dana_client.get("/projects/")
     assert "Checkout Payments" in text_of(response)
     assert "Deployments" not in text_of(response)

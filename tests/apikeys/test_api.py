@@ -41,8 +41,9 @@ def post(issued: Issued, body: Any, **headers: str) -> Any:
     return Client().post(URL, body, content_type="application/json", headers=issued.headers | headers)
 
 
-def get(issued: Issued, path: str = URL, query: dict[str, str] | None = None, **headers: str) -> Any:
-    return Client().get(path, query, headers=issued.headers | headers)
+def get(issued: Issued, path: str = URL, query: dict[str, str] | None = None, project: str = "-") -> Any:
+    narrowing = {} if project == "-" else {"X-Project-Id": project}
+    return Client().get(path, query, headers=issued.headers | narrowing)
 
 
 def delete(issued: Issued, key_id: UUID) -> Any:
@@ -154,16 +155,16 @@ def test_header_names_the_project_of_a_wider_key(
         assert refusal(post(key, {"name": "ci", "scope": "org"}, **header)) == (403, "scope_not_allowed")
     body = {"name": "ci", "scope": "project", "project_id": str(other_project.pk)}
     assert refusal(post(org_key, body, **header)) == (404, "not_found")
-    assert refusal(get(team_key, **{"X-Project-Id": str(other_project.pk)})) == (404, "not_found")
-    assert refusal(get(team_key, **{"X-Project-Id": str(uuid4())})) == (404, "not_found")
+    assert refusal(get(team_key, project=str(other_project.pk))) == (404, "not_found")
+    assert refusal(get(team_key, project=str(uuid4()))) == (404, "not_found")
     for value in ("checkout", "", "\0", "1"):
-        assert bad_fields(get(team_key, **{"X-Project-Id": value})) == ["X-Project-Id"]
+        assert bad_fields(get(team_key, project=value)) == ["X-Project-Id"]
 
 
 def test_header_of_a_project_key_must_be_its_own(issued: Issued, project: Project, other_project: Project) -> None:
     path = "/v1/projects"
-    assert get(issued, path, **{"X-Project-Id": str(project.pk)}).status_code == 200
-    assert refusal(get(issued, path, **{"X-Project-Id": str(other_project.pk)})) == (404, "not_found")
+    assert get(issued, path, project=str(project.pk)).status_code == 200
+    assert refusal(get(issued, path, project=str(other_project.pk))) == (404, "not_found")
 
 
 def test_key_without_the_permission_issues_and_lists_and_revokes_nothing(issue: Issue, bob: Person, team: Team) -> None:
@@ -494,7 +495,8 @@ def test_list_holds_what_the_caller_may_manage(
 
 def test_pages_hold_each_of_60_keys_once(issue: Issue, bob: Person, team: Team, team_key: Issued) -> None:
     wanted = [issue(bob, team, name=f"key {number}").row.name for number in range(60)]
-    seen, cursor, pages = list[str](), "", 0
+    seen, pages = list[str](), 0
+    cursor: str | None = ""
     while cursor is not None:
         response = get(team_key, query={"limit": "7"} | ({"cursor": cursor} if cursor else {}))
         seen, cursor, pages = seen + names(response), response.json()["next_cursor"], pages + 1
@@ -657,7 +659,7 @@ def test_whoami_takes_no_permission_and_names_the_project_it_is_narrowed_to(
     poor = issue(alice, organization, permissions=["scan:read"])
     demote(alice)
     assert get(poor, "/v1/whoami").json()["key"]["permissions"] == []
-    response = get(poor, "/v1/whoami", **{"X-Project-Id": str(project.pk)})
+    response = get(poor, "/v1/whoami", project=str(project.pk))
     assert place_of(response)[1:3] == (str(project.team_id), str(project.pk))
 
 

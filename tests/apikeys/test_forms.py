@@ -229,13 +229,17 @@ def test_date_counts_only_where_it_is_chosen(alice: Person) -> None:
         ),
         (
             {"permissions": ["scan:read"], "scope": "org", "environment": "test", "expiry": "30"},
-            "Can read scans in organization Northwind (test) until 1 April 2026. "
-            "Cannot write, delete, manage keys or do anything else.",
+            (
+                "Can read scans in organization Northwind (test) until 1 April 2026. "
+                "Cannot write, delete, manage keys or do anything else."
+            ),
         ),
         (
             {"permissions": ["*"], "scope": "org", "environment": "live", "expiry": "never"},
-            "Can do everything its issuer's role allows in organization Northwind (live) with no expiry. "
-            "Cannot do more than its issuer may at that moment.",
+            (
+                "Can do everything its issuer's role allows in organization Northwind (live) with no expiry. "
+                "Cannot do more than its issuer may at that moment."
+            ),
         ),
         (
             {"permissions": ["scan:read", "galaxy:rule"], "scope": "galaxy", "expiry": "date", "expires_on": "soon"},
@@ -244,7 +248,7 @@ def test_date_counts_only_where_it_is_chosen(alice: Person) -> None:
     ],
 )
 def test_form_says_what_the_key_could_do_however_little_is_filled_in(
-    alice: Person, organization: Organization, typed: dict[str, Any], sentence: str
+    alice: Person, organization: Organization, project: Project, typed: dict[str, Any], sentence: str
 ) -> None:
     form = IssueKeyForm(typed, principal=alice.principal, at=NOON)
     assert form.sentence(organization) == sentence

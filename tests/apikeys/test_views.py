@@ -238,18 +238,21 @@ def test_search_finds_text_as_it_is_written(
 
 
 def test_search_stays_within_its_tab_and_counts_the_others(every_state: None, dana: Person, sign_in_as: SignIn) -> None:
-    response: Any = sign_in_as(dana).get(LIST, {"q": "ex", "tab": "expired"})
+    response: Any = sign_in_as(dana).get(LIST, {"q": "expir", "tab": "expired"})
     assert shown(response) == ["expired"]
     assert {tab.value: tab.count for tab in response.context["tabs"]} == {
-        "active": 2,
-        "attention": 2,
+        "active": 1,
+        "attention": 1,
         "expired": 1,
         "revoked": 0,
     }
-    assert response.context["tabs"][0].url == "?tab=active&q=ex"
+    assert response.context["tabs"][0].url == "?tab=active&q=expir"
 
 
-def test_search_that_finds_nothing_says_so(issued: Issued, dana_client: Client) -> None:
+def test_search_that_finds_nothing_says_so(
+    noon: time_machine.Traveller, issued: Issued, dana: Person, sign_in_as: SignIn
+) -> None:
+    dana_client = sign_in_as(dana)
     text = dana_client.get(LIST, {"q": "<b>"}).text
     assert "No key here matches “&lt;b&gt;”" in text
     assert "Nothing needs attention" in dana_client.get(LIST, {"tab": "attention"}).text
@@ -385,7 +388,7 @@ def test_prefill_that_makes_no_sense_shows_the_form(
 def test_prefill_never_chooses_the_id(alice_client: Client, project: Project) -> None:
     chosen = str(uuid7())
     response: Any = alice_client.get(NEW, {"issue_id": chosen})
-    assert chosen not in response.text
+    assert str(response.context["form"]["issue_id"].value()) != chosen
 
 
 @pytest.mark.parametrize(
@@ -674,16 +677,16 @@ def test_page_of_a_revoked_key_says_who_ended_it_and_why(
 
 
 def test_key_page_costs_the_same_for_any_number_of_events(
-    noon: time_machine.Traveller, issued: Issued, dana: Person, sign_in_as: SignIn, django_assert_num_queries: Queries
+    noon: time_machine.Traveller, issued: Issued, bob: Person, sign_in_as: SignIn, django_assert_num_queries: Queries
 ) -> None:
-    client = sign_in_as(dana)
-    for act in (
-        lambda: mark_exposed(key_id=issued.row.pk, at=NOON),
-        lambda: disable_key(api_key=issued.row, at=NOON),
-    ):
-        with django_assert_num_queries(7):
-            assert client.get(f"/keys/{issued.row.pk}/").status_code == 200
-        act()
+    client = sign_in_as(bob)
+    path = f"/keys/{issued.row.pk}/"
+    with django_assert_num_queries(7):
+        assert len(client.get(path).context["events"]) == 1
+    mark_exposed(key_id=issued.row.pk, at=NOON)
+    disable_key(api_key=issued.row, at=NOON)
+    with django_assert_num_queries(7):
+        assert len(client.get(path).context["events"]) == 3
 
 
 # Revoking
@@ -830,7 +833,7 @@ def test_overview_costs_the_same_for_any_number_of_keys(
     for _ in range(count):
         issue(dana, project, at=later(days=-91))
     client = sign_in_as(dana)
-    with django_assert_num_queries(15):
+    with django_assert_num_queries(14):
         response: Any = client.get("/")
     assert response.context["counts"]["attention"] == count
 

@@ -37,6 +37,7 @@ def picture(browser: Browser, tour: Tour, width: int, directory: Path, names: li
                 continue
             page, _ = page_of(stop.visitor)
             stop.visit(page, tour)
+            page.evaluate("scrollTo(0, 0)")
             # A dialog is as high as the window, whatever the height of the page below it.
             is_whole = page.locator("dialog[open]").count() == 0
             for theme in in_both_themes(page):

@@ -30,6 +30,12 @@ from tests.e2e.steps import (
 from tests.services import Portal
 
 NAME = "canary"
+# Sessions lie in the database compressed, where a search of its bytes would miss what they hold.
+READ_SESSIONS = """
+from django.contrib.sessions.models import Session
+for row in Session.objects.all():
+    print(row.get_decoded())
+"""
 
 
 @pytest.mark.every_database
@@ -64,6 +70,7 @@ def test_a_key_a_password_and_a_link_leave_nothing_behind(
     prefix = key.split("_")[3]
     places = {name.split()[1] for name, text in left.items() if holds(text, prefix)}
     assert places >= {"database", "stderr"}
+    assert left["stopped sessions"].count(b"_auth_user_id") == 2
     for secret in (*halves(key), ALICE.password, DANA.password):
         assert [name for name, text in left.items() if holds(text, secret)] == []
     # The links are where they are handed over, and nowhere else: one is printed, the other mailed (to stdout here).
@@ -125,6 +132,7 @@ def everything(portal: Portal) -> dict[str, bytes]:
         found["database" if ".sqlite3" in path.name else path.name] += path.read_bytes()
     if url := portal.environment.get("DATABASE_URL"):
         found["database"] = dump(url)
+    found["sessions"] = portal.manage("shell", "--no-imports", "-c", READ_SESSIONS).stdout.encode()
     return found
 
 

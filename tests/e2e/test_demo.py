@@ -1,8 +1,5 @@
 """The example organization, as a newcomer meets it."""
 
-import signal
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Page, expect
 from pytest_playwright.pytest_playwright import CreateContextCallback
@@ -117,27 +114,18 @@ def test_the_theme_switch_shows_what_the_system_would(demo_portal: Portal, page:
     assert page.evaluate(colours) == systems
 
 
-def test_a_second_start_refuses_without_harm(tmp_path: Path) -> None:
-    portal = Portal(tmp_path / "portal", is_demo=True)
-    try:
-        portal.start()
-        portal.stop(number=signal.SIGINT)
-        before = counts(portal)
-        portal.environment["KEYPORTAL_DEMO"] = "1"
-        result = portal.manage("prepare", check=False)
-        assert result.returncode == 1
-        assert "this one has users. Nothing was changed." in result.stderr
-        assert "Traceback" not in result.stderr
-        assert counts(portal) == before
-    finally:
-        portal.stop(number=signal.SIGINT)
+def test_a_second_start_refuses_without_harm(demo_portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = counts(demo_portal)
+    with monkeypatch.context() as second:
+        second.setitem(demo_portal.environment, "KEYPORTAL_DEMO", "1")
+        result = demo_portal.manage("prepare", check=False)
+    assert result.returncode == 1
+    assert "this one has users. Nothing was changed." in result.stderr
+    assert "Traceback" not in result.stderr
+    assert counts(demo_portal) == before
 
 
 def counts(portal: Portal) -> str:
+    """Return how many rows each table has; nobody else uses the portal in this moment."""
     count = "from django.apps import apps; print([(m.__name__, m._base_manager.count()) for m in apps.get_models()])"
-    environment = portal.environment.pop("KEYPORTAL_DEMO", "")
-    try:
-        return portal.manage("shell", "--no-imports", "-c", count).stdout
-    finally:
-        if environment:
-            portal.environment["KEYPORTAL_DEMO"] = environment
+    return portal.manage("shell", "--no-imports", "-c", count).stdout

@@ -1,0 +1,40 @@
+import pytest
+from pytest_django import Settings
+
+from keyportal.checks import GUARDS, check_guards, check_public_address
+
+pytestmark = pytest.mark.pure
+
+
+def test_guards_of_the_settings_are_all_there(settings: Settings) -> None:
+    assert check_guards() == []
+    assert set(GUARDS) <= set(settings.MIDDLEWARE)
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_guard_that_is_missing_is_an_error(settings: Settings, name: str) -> None:
+    settings.MIDDLEWARE = [other for other in settings.MIDDLEWARE if other != name]
+    assert [message.id for message in check_guards()] == ["keyportal.E001"]
+
+
+def test_guards_in_another_order_are_an_error(settings: Settings) -> None:
+    settings.MIDDLEWARE = [*reversed(settings.MIDDLEWARE)]
+    assert [message.id for message in check_guards()] == ["keyportal.E001"]
+
+
+@pytest.mark.parametrize(
+    ("url", "ids"),
+    [
+        ("https://keys.example.com", []),
+        ("http://127.0.0.1:8000", []),
+        ("http://127.9.9.9", []),
+        ("http://[::1]:8000", []),
+        ("http://localhost:8000", []),
+        ("http://keys.example.com", ["keyportal.W001"]),
+        ("http://192.0.2.7:8000", ["keyportal.W001"]),
+        ("http://localhost.example.com", ["keyportal.W001"]),
+    ],
+)
+def test_public_address_in_the_clear_is_a_warning(settings: Settings, url: str, ids: list[str]) -> None:
+    settings.KEYPORTAL_URL = url
+    assert [message.id for message in check_public_address()] == ids

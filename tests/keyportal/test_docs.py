@@ -1,0 +1,70 @@
+import json
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from apikeys.permissions import CATALOGUE
+from keyportal import docs
+from keyportal.http import PROBLEMS
+from tests.accounts.scenes import text_of
+
+
+@pytest.fixture
+def document(client: Client, db: None) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
+    found: dict[str, dict[str, dict[str, dict[str, object]]]] = client.get("/v1/openapi.json").json()
+    return found
+
+
+def test_reference_is_for_everyone(client: Client, db: None) -> None:
+    assert User.objects.count() == 0
+    assert client.get("/v1/docs").status_code == 200
+
+
+def test_reference_names_every_operation_of_the_document(
+    client: Client, document: dict[str, dict[str, dict[str, dict[str, object]]]]
+) -> None:
+    shown = {(operation.method, operation.path) for operation in client.get("/v1/docs").context["operations"]}
+    written = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert shown == written
+    assert ("GET", "/v1/projects") in shown
+
+
+@pytest.mark.parametrize("code", PROBLEMS)
+def test_reference_explains_every_problem_at_its_own_anchor(client: Client, db: None, code: str) -> None:
+    page = client.get("/v1/docs")
+    assert f'id="{code}"' in page.content.decode()
+    assert PROBLEMS[code].title in text_of(page).replace("&#x27;", "'")
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_reference_lists_every_permission(client: Client, db: None, name: str) -> None:
+    assert name in text_of(client.get("/v1/docs"))
+
+
+def test_document_is_openapi_3_1_with_problems(
+    document: dict[str, dict[str, dict[str, dict[str, object]]]],
+) -> None:
+    assert str(document["openapi"]).startswith("3.1")
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():  # type: ignore[attr-defined] # a mapping
+                if int(status) >= 400:
+                    assert [*answer["content"]] == ["application/problem+json"]
+
+
+@pytest.mark.parametrize("url", ["/v1/openapi.json", "/v1/docs"])
+@pytest.mark.parametrize("cookie", ["", "of a session that has ended"])
+def test_reference_needs_no_key_and_no_session(client: Client, db: None, url: str, cookie: str) -> None:
+    client.cookies["keyportal_session"] = cookie
+    assert client.get(url).status_code == 200
+    assert Client().get(url).status_code == 200
+
+
+def test_examples_hold_no_key_and_name_the_portal(client: Client, db: None) -> None:
+    operations = {operation.id: operation for operation in client.get("/v1/docs").context["operations"]}
+    assert operations["list_projects"].curl == (
+        'curl -H "Authorization: Bearer $KEYPORTAL_KEY" \\\n  http://127.0.0.1:8000/v1/projects'
+    )
+    assert "-X POST" in operations["issue_api_key"].curl
+    assert json.loads(docs.EXAMPLE)["scope"] == "project"

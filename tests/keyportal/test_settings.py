@@ -1,0 +1,219 @@
+import os
+import runpy
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+from tests.services import ROOT
+
+pytestmark = pytest.mark.pure
+
+POSTGRESQL = "postgresql://keyportal:swordfish@db.example:5433/portal"
+
+
+class Installation:
+    """The settings as an installation with these variables, and no others, has them."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory, self.monkeypatch = directory, monkeypatch
+
+    def __call__(self, **variables: str) -> dict[str, Any]:
+        for name in [*os.environ]:
+            if name.startswith("KEYPORTAL_") or name in {
+                "DATABASE_URL",
+                "SECRET_KEY",
+                "HOST",
+                "PORT",
+                "TRUSTED_PROXIES",
+            }:
+                self.monkeypatch.delenv(name)
+        self.monkeypatch.setenv("KEYPORTAL_DATA_DIR", str(self.directory))
+        for name, value in variables.items():
+            self.monkeypatch.setenv(name, value)
+        return runpy.run_path(str(ROOT / "keyportal" / "settings.py"))
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    monkeypatch.setattr(structlog, "configure", lambda **_: None)
+    return Installation(tmp_path / "data", monkeypatch)
+
+
+def test_nothing_has_to_be_set(installation: Installation) -> None:
+    found = installation()
+    assert found["KEYPORTAL_URL"] == "http://127.0.0.1:8000"
+    assert found["DATABASES"]["default"]["NAME"] == str(installation.directory / "keyportal.sqlite3")
+    assert found["DATABASES"]["default"]["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+    assert (found["DEBUG"], found["TRUSTED_PROXIES"]) == (False, [])
+    secret = installation.directory / "secret_key"
+    assert found["SECRET_KEY"] == secret.read_text(encoding="ascii")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_secret_is_kept_between_starts(installation: Installation) -> None:
+    assert installation()["SECRET_KEY"] == installation()["SECRET_KEY"]
+
+
+def test_secret_that_is_set_is_written_nowhere(installation: Installation) -> None:
+    assert installation(SECRET_KEY="chosen")["SECRET_KEY"] == "chosen"
+    assert not (installation.directory / "secret_key").exists()
+
+
+def test_database_of_many_hosts_needs_a_secret_of_many_hosts(installation: Installation) -> None:
+    with pytest.raises(ImproperlyConfigured, match="SECRET_KEY must be set together with DATABASE_URL"):
+        installation(DATABASE_URL=POSTGRESQL)
+    assert not installation.directory.exists()
+
+
+def test_database_is_the_one_that_is_set(installation: Installation) -> None:
+    database = installation(DATABASE_URL=POSTGRESQL, SECRET_KEY="chosen")["DATABASES"]["default"]
+    assert database["ENGINE"] == "django.db.backends.postgresql"
+    assert (database["HOST"], database["PORT"], database["NAME"], database["PASSWORD"]) == (
+        "db.example",
+        5433,
+        "portal",
+        "swordfish",
+    )
+    assert (database["CONN_MAX_AGE"], database["CONN_HEALTH_CHECKS"]) == (600, True)
+
+
+def test_start_stops_without_a_secret(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": POSTGRESQL, "KEYPORTAL_DATA_DIR": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "manage.py", "check"], check=False, cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode != 0
+    assert "SECRET_KEY must be set together with DATABASE_URL" in result.stderr
+    assert "swordfish" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["keys.example.com", "ftp://keys.example.com", "https://", "//keys.example.com", "https:keys", "http:///x"]
+)
+def test_public_address_is_a_whole_one(installation: Installation, url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="KEYPORTAL_URL must be a whole address"):
+        installation(KEYPORTAL_URL=url)
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "hosts"),
+    [
+        ({"HOST": "0.0.0.0", "PORT": "9000"}, "http://127.0.0.1:9000", {"127.0.0.1"}),
+        ({"HOST": "::"}, "http://127.0.0.1:8000", {"127.0.0.1"}),
+        ({"HOST": "::1"}, "http://[::1]:8000", {"[::1]"}),
+        ({"HOST": "192.0.2.7"}, "http://192.0.2.7:8000", {"192.0.2.7"}),
+        ({"KEYPORTAL_URL": "https://keys.example.com/"}, "https://keys.example.com", {"keys.example.com"}),
+        ({"ALLOWED_HOSTS": "a.example,b.example"}, "http://127.0.0.1:8000", {"a.example", "b.example"}),
+    ],
+)
+def test_public_address_and_hosts(
+    installation: Installation, variables: dict[str, str], url: str, hosts: set[str]
+) -> None:
+    found = installation(**variables)
+    assert found["KEYPORTAL_URL"] == url
+    assert hosts | {"127.0.0.1", "localhost", "[::1]"} == set(found["ALLOWED_HOSTS"])
+
+
+@pytest.mark.parametrize("is_https", [True, False])
+def test_https_keeps_everything_on_https(installation: Installation, is_https: bool) -> None:
+    found = installation(KEYPORTAL_URL=f"http{'s' if is_https else ''}://keys.example.com")
+    names = [
+        "SESSION_COOKIE_SECURE",
+        "CSRF_COOKIE_SECURE",
+        "SECURE_SSL_REDIRECT",
+        "SECURE_HSTS_INCLUDE_SUBDOMAINS",
+        "SECURE_HSTS_PRELOAD",
+    ]
+    assert [found[name] for name in names] == [is_https] * 5
+    assert found["SECURE_HSTS_SECONDS"] == (31536000 if is_https else 0)
+
+
+def test_cookies_are_kept_from_scripts_and_other_sites(installation: Installation) -> None:
+    found = installation()
+    assert (found["SESSION_COOKIE_SAMESITE"], found["CSRF_COOKIE_SAMESITE"]) == ("Lax", "Lax")
+    assert found.get("SESSION_COOKIE_HTTPONLY", True)
+    assert found["CSRF_COOKIE_HTTPONLY"]
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy.example", "10.0.0.0/8,nonsense", "10.0.0.0/33"])
+def test_trusted_proxy_that_is_no_network_stops_the_start(installation: Installation, text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="TRUSTED_PROXIES must list addresses"):
+        installation(TRUSTED_PROXIES=text)
+
+
+def test_trusted_proxies_are_addresses_networks_and_unix(installation: Installation) -> None:
+    text = "10.0.0.0/8,192.0.2.1,2001:db8::/32,unix"
+    assert installation(TRUSTED_PROXIES=text)["TRUSTED_PROXIES"] == text.split(",")
+
+
+def test_port_that_is_no_number_stops_the_start(installation: Installation) -> None:
+    with pytest.raises(ImproperlyConfigured, match="PORT must be a number"):
+        installation(PORT="eighty")
+
+
+# Providers
+
+
+def test_no_provider_is_on_by_itself(installation: Installation) -> None:
+    found = installation()
+    assert found["SOCIALACCOUNT_PROVIDERS"] == {}
+    assert not [app for app in found["INSTALLED_APPS"] if "providers" in app]
+    assert found["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"] == ["'self'"]
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"), [("github", "https://github.com"), ("google", "https://accounts.google.com")]
+)
+def test_provider_is_switched_on_by_its_client(installation: Installation, name: str, origin: str) -> None:
+    variables = {f"KEYPORTAL_{name.upper()}_CLIENT_ID": "id", f"KEYPORTAL_{name.upper()}_CLIENT_SECRET": "shh"}
+    found = installation(**variables)
+    assert found["SOCIALACCOUNT_PROVIDERS"] == {
+        name: {"APPS": [{"client_id": "id", "secret": "shh"}], "OAUTH_PKCE_ENABLED": True}
+    }
+    assert f"allauth.socialaccount.providers.{name}" in found["INSTALLED_APPS"]
+    assert found["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"] == ["'self'", origin]
+
+
+@pytest.mark.parametrize("name", ["GITHUB", "GOOGLE"])
+def test_provider_without_its_secret_stops_the_start(installation: Installation, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured):
+        installation(**{f"KEYPORTAL_{name}_CLIENT_ID": "id"})
+
+
+def test_openid_providers_are_as_many_as_are_named(installation: Installation) -> None:
+    found = installation(
+        KEYPORTAL_OIDC="company,key-cloak",
+        KEYPORTAL_OIDC_COMPANY_URL="https://sso.company.example/realm",
+        KEYPORTAL_OIDC_COMPANY_NAME="Company",
+        KEYPORTAL_OIDC_COMPANY_CLIENT_ID="one",
+        KEYPORTAL_OIDC_COMPANY_CLIENT_SECRET="first",
+        KEYPORTAL_OIDC_KEY_CLOAK_URL="http://localhost:9000",
+        KEYPORTAL_OIDC_KEY_CLOAK_CLIENT_ID="two",
+        KEYPORTAL_OIDC_KEY_CLOAK_CLIENT_SECRET="second",
+    )
+    apps = found["SOCIALACCOUNT_PROVIDERS"]["openid_connect"]["APPS"]
+    assert [(app["provider_id"], app["name"], app["client_id"], app["secret"], app["settings"]) for app in apps] == [
+        ("company", "Company", "one", "first", {"server_url": "https://sso.company.example/realm"}),
+        ("key-cloak", "key-cloak", "two", "second", {"server_url": "http://localhost:9000"}),
+    ]
+    policy = found["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"]
+    assert policy == ["'self'", "https://sso.company.example", "http://localhost:9000"]
+
+
+@pytest.mark.parametrize(
+    "name", ["SOCIALACCOUNT_EMAIL_AUTHENTICATION", "SOCIALACCOUNT_LOGIN_ON_GET", "SOCIALACCOUNT_STORE_TOKENS"]
+)
+def test_what_would_open_an_account_by_its_address_is_off(installation: Installation, name: str) -> None:
+    assert installation()[name] is False
+
+
+def test_mail_comes_from_the_public_host(installation: Installation) -> None:
+    found = installation(KEYPORTAL_URL="https://keys.example.com")
+    assert found["DEFAULT_FROM_EMAIL"] == "keyportal <keyportal@keys.example.com>"
+    assert found["EMAIL_BACKEND"] == "django.core.mail.backends.console.EmailBackend"

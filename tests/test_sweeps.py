@@ -1,0 +1,545 @@
+"""Sweeps over every address, template, setting and public name, so that a new one cannot forget its protection."""
+
+import ast
+import inspect
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from allauth.socialaccount import providers
+from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
+from django.conf import settings as portal
+from django.contrib.staticfiles import finders
+from django.core import mail
+from django.db import transaction
+from django.template.loader import get_template
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+from pytest_django import Settings
+from uuid_utils.compat import uuid7
+
+from accounts.actions import invite
+from accounts.models import Project, Role, Team, User
+from accounts.setup_link import setup_link
+from apikeys.models import ApiKey
+from apikeys.verification import Outcome
+from audit.events import EVENTS
+from audit.models import AuditEvent
+from keyportal.http import PROBLEMS
+from tests.cast import PASSWORD, Issued, Person
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ("accounts", "apikeys", "audit", "keyportal")
+NEW_PASSWORD = "another sentence that nobody would think of"
+Sign = Callable[[Person], Client]
+
+# The addresses
+
+
+def patterns(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    """Yield every address of the portal with its whole pattern."""
+    for entry in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(entry.pattern).removeprefix("^")
+        if isinstance(entry, URLResolver):
+            yield from patterns(entry, path)
+        else:
+            yield path, entry
+
+
+PATHS = sorted({path for path, _ in patterns()})
+
+
+def filled_in(path: str, ids: dict[str, str] | None = None) -> str:
+    """Return an address with its parameters filled in, by ids that nobody has unless others are given."""
+    values = {"token": "nobodys", "uidb36": "1", "key": "x"} | (ids or {})
+    path = re.sub(r"\(\?P<(\w+)>[^)]*\)", lambda found: values[found[1]], path)
+    path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: values.get(found[1], str(UUID(int=7))), path)
+    return "/" + path.removesuffix("$")
+
+
+def is_api(path: str) -> bool:
+    return path.startswith("v1/") and path != "v1/docs"
+
+
+# Who gets in without a sign-in, and why.
+PUBLIC = {
+    "v1/docs": "The reference is read before there is a key.",
+    "v1/openapi.json": "The same for machines; it holds nothing of an installation.",
+    "setup/": "It tells where the set-up link is, while there is no user.",
+    "setup/<str:token>/": "Its token is the proof, and is void once there is a user.",
+    "invitations/<str:token>/": "Its token is the proof; who comes has no account yet.",
+    "theme/": "A preference in a cookie of the browser's own.",
+    "account/sign-in/": "Where one signs in.",
+    "account/sign-out/": "Signing out when signed out already is no error.",
+    "account/inactive/": "It says why an account cannot sign in.",
+    "account/password/reset/": "Who forgot the password cannot sign in.",
+    "account/password/reset/done/": "It says that a mail was sent.",
+    r"account/password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": "Its key is the proof.",
+    "account/password/reset/key/done/": "It says that the password was set.",
+    "account/connections/cancelled/": "The provider sends people here who are not signed in.",
+    "account/connections/signup/": "An invited person who comes by a provider ends here.",
+}
+
+
+def test_public_addresses_exist_and_say_why() -> None:
+    assert not set(PUBLIC) - set(PATHS)
+    assert all(PUBLIC.values())
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path not in PUBLIC])
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
+def test_address_asks_the_anonymous_to_sign_in(alice: Person, path: str, method: str) -> None:
+    url = filled_in(path)
+    response = getattr(Client(), method)(url)
+    if is_api(path):
+        assert (response.status_code, response.json()["code"]) == (401, "missing_credentials")
+        assert response["WWW-Authenticate"] == 'Bearer realm="keyportal"'
+    else:
+        assert (response.status_code, response["Location"]) == (302, f"/account/sign-in/?next={url}")
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path in PUBLIC])
+def test_public_address_answers_the_anonymous_itself(alice: Person, path: str) -> None:
+    response = Client().get(filled_in(path))
+    assert response.status_code in {200, 302, 405, 410}
+    # What shows a form to sign up sends who comes without an invitation to the sign-in, and keeps no way back.
+    assert "/account/sign-in/?next=" not in response.get("Location", "")
+
+
+def test_pages_that_need_no_sign_in_name_nothing_of_ours(issued: Issued, alice: Person) -> None:
+    names = ("Northwind", "Payments", "Checkout", issued.row.label, "dana@example.com", "alice@example.com")
+    for path in PUBLIC:
+        response = Client().get(filled_in(path))
+        text = response.content.decode() + str(response.headers)
+        assert not [name for name in names if name in text], path
+
+
+# What belongs to others
+
+WITH_IDS = [path for path in PATHS if "uuid" in path]
+
+
+def ids_of(issued: Issued) -> dict[str, str]:
+    project = issued.row.project
+    assert project is not None
+    return {"key_id": str(issued.row.pk), "project_id": str(project.pk), "team_id": str(project.team_id)}
+
+
+@pytest.mark.parametrize("path", WITH_IDS)
+@pytest.mark.parametrize("method", ["get", "post", "delete"])
+def test_address_of_something_of_ours_is_404_to_a_stranger(
+    issued: Issued, charlie_client: Client, path: str, method: str
+) -> None:
+    response = getattr(charlie_client, method)(filled_in(path, ids_of(issued)))
+    assert response.status_code in {404, 405}
+    assert issued.row.label not in response.content.decode()
+    assert not ApiKey.objects.get().is_revoked
+
+
+@pytest.mark.parametrize("path", WITH_IDS)
+def test_address_of_something_of_ours_is_found_by_us(issued: Issued, alice_client: Client, path: str) -> None:
+    assert alice_client.get(filled_in(path, ids_of(issued))).status_code == 200
+
+
+@pytest.mark.parametrize("path", WITH_IDS)
+def test_address_of_nothing_is_404(alice_client: Client, path: str) -> None:
+    assert alice_client.get(filled_in(path)).status_code == 404
+
+
+# What changes something, and the audit event that it leaves
+
+
+@dataclass
+class Stage:
+    """Who and what the example calls act on."""
+
+    alice: Person
+    team: Team
+    project: Project
+    issued: Issued
+    client: Client
+
+
+@pytest.fixture
+def stage(alice: Person, project: Project, issued: Issued, sign_in_as: Sign) -> Stage:
+    return Stage(alice, project.team, project, issued, sign_in_as(alice))
+
+
+@pytest.fixture
+def provider(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider is known, as with KEYPORTAL_OIDC=company; nobody asks it anything here."""
+    app = {"provider_id": "company", "name": "Company", "client_id": "x", "secret": "x"}
+    settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [app | {"settings": {"server_url": "x"}}]}}
+    monkeypatch.setitem(providers.registry.provider_map, OpenIDConnectProvider.id, OpenIDConnectProvider)
+
+
+def set_up(stage: Stage) -> Any:
+    return Client().post(
+        setup_link().removeprefix(portal.KEYPORTAL_URL),
+        {"organization_name": "Acme", "email": "first@example.com", "password": NEW_PASSWORD},
+    )
+
+
+def accept(stage: Stage) -> Any:
+    _, token = invite(
+        principal=stage.alice.principal,
+        team=stage.team,
+        email="erin@example.com",
+        role=Role.DEVELOPER,
+        at=timezone.now(),
+    )
+    return Client().post(f"/invitations/{token}/", {"name": "Erin", "password": NEW_PASSWORD})
+
+
+def issue_in_the_form(stage: Stage) -> Any:
+    form = {"issue_id": str(uuid7()), "name": "ci", "scope": "org", "environment": "live", "expiry": "90"}
+    return stage.client.post("/integrations/new/", form | {"permissions": ["scan:read"]})
+
+
+def issue_by_api(stage: Stage) -> Any:
+    return stage.client.post("/v1/api-keys", {"name": "ci", "scope": "org"}, content_type="application/json")
+
+
+def reset_password(stage: Stage) -> Any:
+    client = Client()
+    client.post("/account/password/reset/", {"email": stage.alice.email})
+    path = re.findall(r"https?://[^/\s]+(/account/password/reset/key/\S+)", str(mail.outbox[-1].body))[0]
+    client.get(path)
+    kept = re.sub(r"-[^/]+/$", "-set-password/", path)
+    return client.post(kept, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
+
+
+def change_password(stage: Stage) -> Any:
+    form = {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    return stage.client.post("/account/password/change/", form)
+
+
+def set_password(stage: Stage) -> Any:
+    user = User.objects.get(pk=stage.alice.user.pk)
+    user.set_unusable_password()
+    # Behind the audit log's back: what is asked for is the row of the password that is set, not of this one.
+    User.objects.filter(pk=user.pk).update(password=user.password)
+    stage.client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    _note_sign_in(stage.client)
+    return stage.client.post("/account/password/set/", {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
+
+
+def _note_sign_in(client: Client) -> None:
+    session = client.session
+    session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
+    session.save()
+
+
+def disconnect(stage: Stage) -> Any:
+    with transaction.atomic():
+        account = SocialAccount.objects.create(user=stage.alice.user, provider="company", uid="7")
+    return stage.client.post("/account/connections/", {"account": str(account.pk)})
+
+
+Example = Callable[[Stage], Any]
+# Each address and method that changes something, the audit event that it leaves, and a call that proves it.
+CHANGES: dict[tuple[str, str], tuple[str, Example]] = {
+    ("setup/<str:token>/", "post"): ("organization.created", set_up),
+    ("invitations/<str:token>/", "post"): ("invitation.accepted", accept),
+    ("teams/new/", "post"): ("team.created", lambda s: s.client.post("/teams/new/", {"name": "New"})),
+    ("teams/<uuid:team_id>/invite/", "post"): (
+        "invitation.created",
+        lambda s: s.client.post(f"/teams/{s.team.pk}/invite/", {"email": "x@example.com", "role": "developer"}),
+    ),
+    ("projects/new/", "post"): (
+        "project.created",
+        lambda s: s.client.post("/projects/new/", {"name": "New", "team": str(s.team.pk)}),
+    ),
+    ("integrations/new/", "post"): ("api_key.created", issue_in_the_form),
+    ("keys/<uuid:key_id>/revoke/", "post"): (
+        "api_key.revoked",
+        lambda s: s.client.post(f"/keys/{s.issued.row.pk}/revoke/", {"reason": "x"}),
+    ),
+    ("v1/api-keys", "post"): ("api_key.created", issue_by_api),
+    ("v1/api-keys/<uuidstr:key_id>", "delete"): (
+        "api_key.revoked",
+        lambda s: s.client.delete(f"/v1/api-keys/{s.issued.row.pk}"),
+    ),
+    ("account/sign-in/", "post"): (
+        "user.signed_in",
+        lambda s: Client().post("/account/sign-in/", {"login": s.alice.email, "password": PASSWORD}),
+    ),
+    ("account/sign-out/", "post"): ("user.signed_out", lambda s: s.client.post("/account/sign-out/")),
+    ("account/password/change/", "post"): ("user.password_changed", change_password),
+    ("account/password/set/", "post"): ("user.password_changed", set_password),
+    (r"account/password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$", "post"): (
+        "user.password_reset",
+        reset_password,
+    ),
+    ("account/connections/", "post"): ("connected_account.deleted", disconnect),
+}
+# Those that take such a method and leave no event, and why.
+WITHOUT_EVENT = {
+    "theme/": "A cookie of the browser's own.",
+    "organization/switch/": "The session looks at another organization; nothing changes in either.",
+    "account/reauthenticate/": "Proves who is at the keyboard, in a session whose sign-in is on record.",
+    "account/password/reset/": "Mails a link; what is done with it is recorded.",
+    "account/connections/signup/": "Takes a sign-in that a provider began; tests/accounts follows it to its events.",
+    # These take any method by their framework's default, and only ever show.
+    "v1/openapi.json": "Shows the document, whatever the method.",
+    "v1/": "There is nothing here: 404.",
+}
+
+
+def takes(client: Client, path: str, entry: URLPattern, method: str, ids: dict[str, str]) -> bool:
+    """Say whether an address does something for a method: a class says so itself, a function has to be asked."""
+    if view_class := getattr(entry.callback, "view_class", None):
+        return hasattr(view_class, method)
+    return getattr(client, method)(filled_in(path, ids)).status_code not in {404, 405}
+
+
+def test_every_address_that_takes_a_change_is_in_the_table(stage: Stage, sign_in_as: Sign) -> None:
+    client = sign_in_as(stage.alice)
+    found = {
+        (path, method)
+        for path, entry in patterns()
+        for method in ("post", "put", "patch", "delete")
+        if path not in WITHOUT_EVENT and takes(client, path, entry, method, ids_of(stage.issued))
+    }
+    # allauth's forms take PUT for POST, as Django's do.
+    assert {(path, "post" if method == "put" else method) for path, method in found} == set(CHANGES)
+
+
+def test_exemptions_exist_and_say_why() -> None:
+    assert not set(WITHOUT_EVENT) - set(PATHS)
+    assert all(WITHOUT_EVENT.values())
+
+
+@pytest.mark.parametrize(("path", "method"), [key for key in CHANGES if key[0] != "setup/<str:token>/"])
+def test_change_leaves_its_event(stage: Stage, provider: None, path: str, method: str) -> None:
+    event, example = CHANGES[path, method]
+    before = AuditEvent.objects.filter(event=event).count()
+    response = example(stage)
+    assert response.status_code < 400
+    assert AuditEvent.objects.filter(event=event).count() == before + 1
+    newest = AuditEvent.objects.filter(event=event).latest("id")
+    assert newest.request_id == response["X-Request-Id"]
+    assert newest.address == "127.0.0.1"
+
+
+def test_setting_up_leaves_its_event(db: None) -> None:
+    response = set_up(None)  # type: ignore[arg-type] # there is nobody yet
+    assert response.status_code == 302
+    newest = AuditEvent.objects.filter(event="organization.created").latest("id")
+    assert newest.request_id == response["X-Request-Id"]
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if not is_api(path)])
+def test_looking_changes_nothing(stage: Stage, path: str) -> None:
+    before = AuditEvent.objects.count()
+    stage.client.get(filled_in(path, ids_of(stage.issued)))
+    Client().get(filled_in(path, ids_of(stage.issued)))
+    assert AuditEvent.objects.count() == before
+
+
+# The views
+
+
+def our_views() -> dict[str, tuple[str, Any]]:
+    """Return every view of ours with its source's file."""
+    found = {}
+    for path, entry in patterns():
+        view = inspect.unwrap(entry.callback)
+        if view.__module__.partition(".")[0] in APPS:
+            found[path] = (inspect.getsourcefile(view) or "", view)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(our_views()))
+def test_view_says_which_methods_it_takes(path: str) -> None:
+    file, view = our_views()[path]
+    functions = {
+        node.name: node
+        for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    decorators = [ast.unparse(decorator).partition("(")[0] for decorator in functions[view.__name__].decorator_list]
+    assert [name for name in decorators if name.startswith("require_")]
+
+
+# Problem codes
+
+
+def source_files() -> Iterator[Path]:
+    for app in APPS:
+        yield from (path for path in sorted((ROOT / app).rglob("*.py")) if "migrations" not in path.parts)
+
+
+def codes_raised() -> set[str]:
+    """Return every code that the source names: in `Problem("…")`, in the error pages, and as an outcome."""
+    found = {outcome.value for outcome in Outcome} - {Outcome.ACCEPTED.value}
+    for path in source_files():
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                place = {"Problem": 0, "_answer": 1}.get(call.func.id)
+                if place is not None and len(call.args) > place and isinstance(call.args[place], ast.Constant):
+                    found.add(str(call.args[place].value))  # type: ignore[attr-defined] # a constant has one
+    return found
+
+
+def test_codes_that_are_raised_are_those_that_there_are() -> None:
+    assert codes_raised() == set(PROBLEMS)
+
+
+def table_of(document: str, header: str) -> list[str]:
+    lines = (ROOT / "docs" / document).read_text(encoding="utf-8").splitlines()
+    start = lines.index(header) + 2
+    return lines[start:]
+
+
+def test_every_code_is_documented() -> None:
+    rows = [f"| `{code}` | {p.status} | {p.title}. | {p.advice} |" for code, p in PROBLEMS.items()]
+    assert table_of("errors.md", "| code | status | meaning | what to do |") == rows
+
+
+def test_codes_are_snake_case_with_a_status_a_title_and_advice() -> None:
+    for code, problem in PROBLEMS.items():
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", code)
+        assert 400 <= problem.status <= 599
+        assert not problem.title.endswith(".")
+        assert problem.advice.endswith(".")
+
+
+# Event names
+
+
+def test_every_event_is_documented() -> None:
+    text = (ROOT / "docs/audit-events.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", text, re.MULTILINE) == sorted(EVENTS)
+
+
+# Settings
+
+
+def names_read() -> set[str]:
+    """Return the environment variables that the source reads; `*` stands for a part that is put in."""
+    found = set()
+    for path in source_files():
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and re.match(
+                r"(env\.\w+|(os\.)?environ\.get|os\.getenv)$", ast.unparse(call.func)
+            ):
+                found |= {name for argument in call.args[:1] if (name := variable(argument))}
+    return found - {"DJANGO_SETTINGS_MODULE"}
+
+
+def variable(argument: ast.expr) -> str:
+    if isinstance(argument, ast.JoinedStr):
+        parts = [str(part.value) if isinstance(part, ast.Constant) else "*" for part in argument.values]
+        name = "".join(parts)
+    else:
+        name = str(argument.value) if isinstance(argument, ast.Constant) else ""
+    # The second is what a provider's variables share.
+    return name if re.fullmatch(r"[A-Z][A-Z_*0-9]+|\*_[A-Z_]+", name) else ""
+
+
+def names_documented() -> list[str]:
+    text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([A-Z0-9_<>]+)` \|", text, re.MULTILINE)
+
+
+def test_sweep_finds_the_variables() -> None:
+    assert {"SECRET_KEY", "WEB_THREADS", "KEYPORTAL_DEMO", "KEYPORTAL_*_CLIENT_ID", "*_NAME"} <= names_read()
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    documented = names_documented()
+    assert [name for name in names_read() if not any(fnmatchcase(known, name) for known in documented)] == []
+    assert len(documented) == len(set(documented))
+
+
+def test_every_variable_that_is_documented_is_read() -> None:
+    read = names_read()
+    assert [known for known in names_documented() if not any(fnmatchcase(known, name) for name in read)] == []
+
+
+# Templates and static files
+
+TEMPLATES = sorted(path.relative_to(ROOT / "templates").as_posix() for path in (ROOT / "templates").rglob("*.html"))
+
+
+def source_of(template: str) -> str:
+    return (ROOT / "templates" / template).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_template_compiles_and_so_does_all_that_it_names(template: str) -> None:
+    get_template(template)
+    for named in re.findall(r'\{% (?:include|extends) "([^"]+)"', source_of(template)):
+        get_template(named)
+
+
+@pytest.mark.parametrize("template", [name for name in TEMPLATES if name.rpartition("/")[2].startswith("_")])
+def test_partial_says_on_its_first_line_what_it_needs(template: str) -> None:
+    assert re.match(r"\{# needs: .+ #\}\n", source_of(template))
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_template_escapes_everything_and_holds_no_script_or_style(template: str) -> None:
+    text = source_of(template)
+    assert not re.search(r"\|\s*safe\b|\{%\s*autoescape|safeseq", text)
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style\b|javascript:", text, re.IGNORECASE)
+    assert not re.search(r"<[^>]*\s(?:style|on[a-z]+|hx-on[:\w-]*)\s*=", text, re.IGNORECASE)
+    assert not re.search(r"<script[^>]*>[^<]", text, re.IGNORECASE)
+
+
+def test_no_code_marks_text_as_safe() -> None:
+    marked = [
+        str(path)
+        for path in source_files()
+        if re.search(r"mark_safe|SafeString|safestring", path.read_text(encoding="utf-8"))
+    ]
+    assert marked == []
+
+
+def test_every_template_that_code_names_exists() -> None:
+    for path in source_files():
+        for name in re.findall(r'"([a-z]+/[a-z_/]+\.(?:html|txt))"', path.read_text(encoding="utf-8")):
+            get_template(name)
+            if "form_page" in path.read_text(encoding="utf-8") and f'"{name}", form' in path.read_text(
+                encoding="utf-8"
+            ):
+                folder, _, file = name.rpartition("/")
+                get_template(f"{folder}/_{file}")
+
+
+def static_names() -> set[str]:
+    """Return every static file that a template, a stylesheet or a script names."""
+    found = set()
+    for template in TEMPLATES:
+        found |= set(re.findall(r'\{% static "([^"]+)" %\}', source_of(template)))
+    for path in (ROOT / "static").rglob("*"):
+        if path.suffix in {".css", ".js"}:
+            named = re.findall(
+                r'(?:@import (?:url\()?|from |import )"([^"]+)"|url\("?([^")]+)', path.read_text("utf-8")
+            )
+            names = {first or second for first, second in named}
+            relative = {name for name in names if not name.startswith(("data:", "#"))}
+            found |= {(path.parent / name).resolve().relative_to(ROOT / "static").as_posix() for name in relative}
+    return found
+
+
+def test_every_static_file_that_is_named_exists_and_none_is_left_over() -> None:
+    named = static_names()
+    assert sorted(name for name in named if finders.find(name) is None) == []
+    ours = {path.relative_to(ROOT / "static").as_posix() for path in (ROOT / "static").rglob("*") if path.is_file()}
+    assert sorted(ours - named) == []
+
+
+def test_names_of_addresses_are_noun_and_verb() -> None:
+    ours = {str(entry.name) for _, entry in patterns() if not is_api(_) and "account" not in str(entry.name)}
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in ours)
+    assert reverse("overview") == "/"
