@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from accounts.actions import InvitationNotUsable, accept_invitation
 from accounts.models import Invitation, User
+from accounts.recent import ask_again, is_sign_in_recent
 
 INVITATION_SESSION_KEY = "invitation_token_digest"
 NAME_LENGTH = User._meta.get_field("name").max_length
@@ -53,9 +54,14 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
         return user
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Stop before a sign-up for an address that has an account: its owner signs in to accept."""
-        if sociallogin.is_existing or sociallogin.state.get("process") == AuthProcess.CONNECT:
-            return
+        """Stop before a sign-up for an address that has an account: its owner signs in to accept.
+
+        Stop, too, before another way in is added to an account by a session that may have been left open.
+        """
+        if sociallogin.state.get("process") == AuthProcess.CONNECT:
+            return self._require_recent_sign_in(request)
+        if sociallogin.is_existing:
+            return None
         invitation = _invitation(request)
         if invitation and User.objects.filter(email=invitation.email).exists():
             messages.error(
@@ -64,6 +70,12 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
                 "and connect the other account under “Sign-in methods”.",
             )
             raise ImmediateHttpResponse(redirect("account_login"))
+        return None
+
+    def _require_recent_sign_in(self, request: Any) -> None:
+        if not is_sign_in_recent(request):
+            messages.info(request, "Confirm that it is you, then connect the account once more.")
+            raise ImmediateHttpResponse(ask_again(request.user, back_to=reverse("socialaccount_connections")))
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
         """Make the account and use the invitation up, both or neither."""

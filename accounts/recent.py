@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from accounts.models import User
 from keyportal.http import ApiRequest, MemberRequest
 
 P = ParamSpec("P")
@@ -24,6 +25,12 @@ def is_sign_in_recent(request: MemberRequest | ApiRequest) -> bool:
     records = get_authentication_records(request, request.user)
     newest = max((record["at"] for record in records), default=0.0)
     return bool(time.time() - newest < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
+
+
+def ask_again(user: User, *, back_to: str) -> HttpResponse:
+    """Send someone to where they prove who they are, and from there to a page."""
+    name = "account_reauthenticate" if user.has_usable_password() else "sign-in-again"
+    return redirect(f"{reverse(name)}?{urlencode({'next': back_to})}")
 
 
 def recent_sign_in_required(view: View[P]) -> View[P]:
@@ -38,6 +45,6 @@ def recent_sign_in_required(view: View[P]) -> View[P]:
             return view(request, *args, **kwargs)
         if request.user.has_usable_password():
             raise ReauthenticationRequired
-        return redirect(f"{reverse('sign-in-again')}?{urlencode({'next': request.get_full_path()})}")
+        return ask_again(request.user, back_to=request.get_full_path())
 
     return cast(View[P], guarded)

@@ -4,7 +4,8 @@ from typing import Any
 
 from allauth.account import signals as account_signals
 from allauth.socialaccount.models import SocialAccount
-from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import transaction
 from django.http import HttpRequest
 
 from accounts.models import (
@@ -26,6 +27,7 @@ from audit.tracking import Place, track
 
 SESSION_EVENTS = {
     "user.signed_in": "A person signed in, by password or through a provider.",
+    "user.sign_in_failed": "A password was wrong; if nobody has that address, the row names nobody.",
     "user.signed_out": "A person signed out.",
     "user.password_reset": "A person set a new password by the link that was mailed to them.",
 }
@@ -37,6 +39,7 @@ def start() -> None:
     _track_people()
     events.register(SESSION_EVENTS)
     user_logged_in.connect(_signed_in, dispatch_uid="accounts.signed_in")
+    user_login_failed.connect(_sign_in_failed, dispatch_uid="accounts.sign_in_failed")
     user_logged_out.connect(_signed_out, dispatch_uid="accounts.signed_out")
     account_signals.password_reset.connect(_password_reset, dispatch_uid="accounts.password_reset")
     visibility.register(visible_events)
@@ -143,6 +146,22 @@ def _home(user: User) -> Place:
 
 def _signed_in(user: User, **_: Any) -> None:
     _record("user.signed_in", user)
+
+
+def _sign_in_failed(credentials: dict[str, Any], **_: Any) -> None:
+    """Record a wrong password, for an address that nobody has too: the answer must take the same time.
+
+    What was typed as an address is not kept, since it may be a password in the wrong field.
+    """
+    user = User.objects.filter(email=str(credentials.get("email", "")).strip().lower()).first()
+    with transaction.atomic():
+        record(
+            event="user.sign_in_failed",
+            target_table="users",
+            target_id=user.pk if user else "",
+            target_label=user.email if user else "",
+            place=_home(user) if user else Place(),
+        )
 
 
 def _signed_out(user: User | None, **_: Any) -> None:

@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from accounts.middleware import organization_not_required
+from accounts.recent import recent_sign_in_required
 from accounts.views import entrance, invitations, teams
 
 View = Callable[..., HttpResponseBase]
@@ -68,7 +69,9 @@ urlpatterns = [
     path("account/inactive/", organization_not_required(account.account_inactive), name="account_inactive"),
     path("account/reauthenticate/", whole_post(account.reauthenticate), name="account_reauthenticate"),
     path("account/password/change/", whole_post(account.password_change), name="account_change_password"),
-    path("account/password/set/", whole_post(account.password_set), name="account_set_password"),
+    path(
+        "account/password/set/", whole_post(recent_sign_in_required(account.password_set)), name="account_set_password"
+    ),
     path("account/password/reset/", whole_post(account.password_reset), name="account_reset_password"),
     path("account/password/reset/done/", account.password_reset_done, name="account_reset_password_done"),
     re_path(

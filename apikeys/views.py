@@ -27,7 +27,7 @@ from apikeys.snippets import examples, snippets
 from apikeys.verification import issuer_role
 from audit.visibility import visible_events
 from keyportal.http import MemberRequest
-from keyportal.pages import form_page, fragment, safe_next
+from keyportal.pages import form_page, fragment, posted, safe_next
 
 USED_RECENTLY = timedelta(hours=24)
 EVENTS_SHOWN = 20
@@ -204,8 +204,7 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
     is_used_recently = bool(api_key.last_used_at and at - api_key.last_used_at < USED_RECENTLY)
     default_next = request.htmx.current_url_abs_path or reverse("key-detail", args=[api_key.pk])
     form = RevokeKeyForm(
-        # Nothing has to be filled in, so that a POST of nothing at all is one too.
-        request.POST if request.method == "POST" else None,
+        posted(request),
         api_key=api_key,
         is_used_recently=is_used_recently,
         initial={"next": default_next},
@@ -243,7 +242,8 @@ def overview(request: MemberRequest) -> HttpResponse:
     at = timezone.now()
     keys = ApiKey.objects.visible_to(request.principal)
     attention = keys.needing_attention(at=at).with_places().newest_first()[:ATTENTION_SHOWN]
-    steps = _first_steps(request)
+    is_issuer = may_issue(request)
+    steps = _first_steps(request, is_issuer=is_issuer)
     context = {
         "counts": {
             "active": keys.active(at=at).count(),
@@ -254,14 +254,17 @@ def overview(request: MemberRequest) -> HttpResponse:
         "attention": [key_row(api_key, request.principal, at=at) for api_key in attention],
         "events": visible_events(request)[:EVENTS_ON_OVERVIEW],
         "steps": [] if all(step.done for step in steps) else steps,
-        "may_issue": may_issue(request),
+        "may_issue": is_issuer,
         "section": "overview",
     }
     return render(request, "apikeys/overview.html", context)
 
 
-def _first_steps(request: MemberRequest) -> list[Step]:
+def _first_steps(request: MemberRequest, *, is_issuer: bool) -> list[Step]:
     """Return the way from an empty portal to a key in use, for those who can walk it."""
+    if not is_issuer:
+        text = "Ask a team admin to add you to one; then you can issue keys for its projects."
+        return [Step(False, "Join a team that has a project", text, "", "")]
     principal = request.principal
     teams = Team.objects.visible_to(principal)
     keys = ApiKey.objects.visible_to(principal)

@@ -1,7 +1,7 @@
 """What all pages have in common: page or fragment, forms that answer 422, and safe ways back."""
 
 from django.forms import BaseForm
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -19,6 +19,11 @@ def fragment(template: str, request: PageRequest) -> str:
 def form_page(request: PageRequest, template: str, form: BaseForm, **context: object) -> HttpResponse:
     """Render a form as page or dialog; one that was filled in wrongly answers 422 and keeps what was typed."""
     return render(request, fragment(template, request), {"form": form, **context}, status=form_status(form))
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """Return what a form was sent with, also if that is nothing at all; None where it is only to be shown."""
+    return request.POST if request.method == "POST" else None
 
 
 def form_status(form: BaseForm) -> int:

@@ -18,6 +18,7 @@ from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnec
 from django.conf import settings as portal
 from django.contrib.staticfiles import finders
 from django.core import mail
+from django.core.cache import cache
 from django.db import transaction
 from django.template.loader import get_template
 from django.test import Client
@@ -40,6 +41,13 @@ ROOT = Path(__file__).resolve().parent.parent
 APPS = ("accounts", "apikeys", "audit", "keyportal")
 NEW_PASSWORD = "another sentence that nobody would think of"
 Sign = Callable[[Person], Client]
+
+
+@pytest.fixture(autouse=True)
+def fresh_limits() -> None:
+    """Sign-ins that other tests had refused do not count here."""
+    cache.clear()
+
 
 # The addresses
 

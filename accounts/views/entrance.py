@@ -23,7 +23,7 @@ from accounts.models import User
 from accounts.setup_link import is_setup_token
 from audit.context import ANONYMOUS, set_actor
 from keyportal.http import MemberRequest, PageRequest
-from keyportal.pages import form_status, safe_next
+from keyportal.pages import form_status, posted, safe_next
 
 # A set-up and an invitation sign in by themselves, without a password typed into the sign-in form.
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -44,7 +44,7 @@ def setup_needed(request: PageRequest) -> HttpResponse:
 def setup(request: PageRequest, token: str) -> HttpResponse:
     if not is_setup_token(token) or User.objects.exists():
         return render(request, "accounts/setup_done.html", status=410)
-    form = SetUpForm(request.POST or None)
+    form = SetUpForm(posted(request))
     if not form.is_valid():
         return render(request, "accounts/setup.html", {"form": form}, status=form_status(form))
     set_actor(replace(ANONYMOUS, label="set-up link"))

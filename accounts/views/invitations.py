@@ -28,7 +28,7 @@ from accounts.models import Invitation, Team, User
 from accounts.views.entrance import sign_in
 from audit.context import ANONYMOUS, set_actor
 from keyportal.http import MemberRequest, PageRequest
-from keyportal.pages import form_page, form_status, fragment
+from keyportal.pages import form_page, form_status, fragment, posted
 
 log = structlog.get_logger("accounts")
 
@@ -41,7 +41,7 @@ def invitation_create(request: MemberRequest, team_id: UUID) -> HttpResponse:
     team = get_object_or_404(Team.objects.visible_to(request.principal), pk=team_id)
     if not request.principal.administers(team.pk):
         raise PermissionDenied("Only an admin of the team invites people into it.")
-    form = InvitationForm(request.POST or None)
+    form = InvitationForm(posted(request))
     if form.is_valid():
         try:
             invitation, token = actions.invite(
@@ -96,7 +96,7 @@ def invitation_accept(request: PageRequest, token: str) -> HttpResponse:
     request.session[INVITATION_SESSION_KEY] = invitation.token_digest
     if request.user.is_authenticated:
         return _accept_signed_in(request, invitation, request.user)
-    form = RegisterForm(request.POST or None, email=invitation.email)
+    form = RegisterForm(posted(request), email=invitation.email)
     if form.is_valid():
         set_actor(replace(ANONYMOUS, label="invitation link"))
         try:

@@ -14,7 +14,7 @@ from accounts import actions
 from accounts.forms import ProjectForm, TeamForm
 from accounts.models import Project, Role, Team
 from keyportal.http import MemberRequest
-from keyportal.pages import form_page
+from keyportal.pages import form_page, posted
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def team_list(request: MemberRequest) -> HttpResponse:
 def team_create(request: MemberRequest) -> HttpResponse:
     if not request.principal.is_super_admin:
         raise PermissionDenied("Only a super admin creates teams. Ask one for it.")
-    form = TeamForm(request.POST or None)
+    form = TeamForm(posted(request))
     if form.is_valid():
         try:
             team = actions.create_team(principal=request.principal, name=form.cleaned_data["name"], at=timezone.now())
@@ -79,7 +79,7 @@ def project_create(request: MemberRequest) -> HttpResponse:
     teams = Team.objects.administered_by(request.principal).by_name()
     if not teams:
         raise PermissionDenied("A project belongs to a team, and you are the admin of none. Ask a super admin.")
-    form = ProjectForm(request.POST or None, teams=teams, initial={"team": request.GET.get("team")})
+    form = ProjectForm(posted(request), teams=teams, initial={"team": request.GET.get("team")})
     if form.is_valid():
         try:
             project = actions.create_project(principal=request.principal, at=timezone.now(), **form.cleaned_data)

@@ -1,6 +1,7 @@
 """Sign-in, sign-out and passwords: allauth's pages, as keyportal has them."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.test import Client
 
 from accounts import actions
 from accounts.models import Role, Team, User
-from tests.accounts.scenes import event_names, last_event, text_of, without_password
+from tests.accounts.scenes import event_names, last_event, sign_in_old, text_of, without_password
 from tests.cast import NOON, PASSWORD, Person
 
 NEW_PASSWORD = "quite another sentence, and as long"
@@ -322,17 +323,30 @@ def test_password_change_saves_nothing_if_its_audit_row_fails(
     assert User.objects.get(pk=alice.user.pk).check_password(PASSWORD)
 
 
-def test_password_is_set_by_who_has_none(alice: Person, alice_client: Client) -> None:
+@pytest.fixture
+def provider_client(alice: Person, sign_in_as: Callable[[Person], Client]) -> Client:
+    """Alice as one who signs in through a provider, and did so a moment ago."""
     without_password(alice)
-    alice_client.force_login(User.objects.get(pk=alice.user.pk))
-    assert "Set a password" in text_of(alice_client.get("/account/connections/"))
-    assert alice_client.get("/account/password/change/")["Location"] == "/account/password/set/"
-    assert "Set a password" in text_of(alice_client.get("/account/password/set/"))
-    response = alice_client.post(
-        "/account/password/set/", {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True
-    )
+    alice.user.refresh_from_db()
+    return sign_in_as(alice)
+
+
+def test_password_is_set_by_who_has_none(alice: Person, provider_client: Client) -> None:
+    assert "Set a password" in text_of(provider_client.get("/account/connections/"))
+    assert provider_client.get("/account/password/change/")["Location"] == "/account/password/set/"
+    assert "Set a password" in text_of(provider_client.get("/account/password/set/"))
+    typed = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    response = provider_client.post("/account/password/set/", typed, follow=True)
     assert "Password set. You can now sign in with your email as well." in text_of(response)
     assert User.objects.get(pk=alice.user.pk).check_password(NEW_PASSWORD)
+
+
+def test_password_is_not_set_by_a_session_that_was_left_open(alice: Person, provider_client: Client) -> None:
+    sign_in_old(provider_client)
+    typed = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    response = provider_client.post("/account/password/set/", typed)
+    assert response["Location"] == "/account/confirm/?next=%2Faccount%2Fpassword%2Fset%2F"
+    assert not User.objects.get(pk=alice.user.pk).has_usable_password()
 
 
 # Who is who

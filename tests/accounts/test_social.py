@@ -286,6 +286,22 @@ def test_account_of_someone_else_is_not_connected(alice: Person, dana: Person, a
     assert "That account is connected to someone else here." in page
 
 
+@pytest.mark.parametrize("has_password", [True, False])
+def test_account_is_not_connected_by_a_session_that_was_left_open(
+    alice: Person, sign_in_as: Callable[[Person], Client], has_password: bool
+) -> None:
+    if not has_password:
+        without_password(alice)
+        alice.user.refresh_from_db()
+    client = sign_in_as(alice)
+    sign_in_old(client)
+    response = through_company(client, "erin-1", process="connect")
+    page = "reauthenticate" if has_password else "confirm"
+    assert response["Location"] == f"/account/{page}/?next=%2Faccount%2Fconnections%2F"
+    assert "Confirm that it is you, then connect the account once more." in text_of(client.get(response["Location"]))
+    assert SocialAccount.objects.count() == 0
+
+
 def test_last_way_in_is_not_disconnected(alice: Person, client: Client) -> None:
     connected(alice, "erin-1")
     without_password(alice)

@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import Organization, Project, Team
 from apikeys.forms import IssueKeyForm, RevokeKeyForm
 from apikeys.permissions import Role, grantable
+from tests.apikeys.people import leave_teams
 from tests.cast import NOON, Issued, Person
 
 ISSUE_ID = uuid7()
@@ -105,8 +106,6 @@ def test_form_offers_the_catalogue_and_says_who_may_grant_the_rest(
 
 
 def test_member_without_a_team_may_grant_nothing(charlie: Person, dana: Person) -> None:
-    from tests.apikeys.people import leave_teams
-
     leave_teams(dana)
     form = IssueKeyForm(principal=dana.principal, at=NOON)
     assert form.scopes == []

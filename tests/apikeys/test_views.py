@@ -7,9 +7,11 @@ import pytest
 import time_machine
 from django.contrib.messages import get_messages
 from django.contrib.sessions.models import Session as StoredSession
+from django.db import transaction
 from django.test import Client
 from uuid_utils.compat import uuid7
 
+from accounts import actions as people
 from accounts.models import Organization, Project, Role, Team
 from apikeys import actions
 from apikeys.actions import PermissionNotGrantable, ScopeNotAllowed, disable_key, mark_exposed, revoke_key
@@ -260,7 +262,7 @@ def test_search_that_finds_nothing_says_so(
 
 
 @pytest.mark.parametrize(
-    ("page", "first", "held"),
+    ("asked", "first", "held"),
     [
         ("1", "key 25", 25),
         ("2", "key 0", 1),
@@ -271,11 +273,11 @@ def test_search_that_finds_nothing_says_so(
     ],
 )
 def test_list_has_pages_of_25(
-    issue: Issue, dana: Person, project: Project, dana_client: Client, page: str, first: str, held: int
+    issue: Issue, dana: Person, project: Project, dana_client: Client, asked: str, first: str, held: int
 ) -> None:
     for number in range(26):
         issue(dana, project, name=f"key {number}")
-    response: Any = dana_client.get(LIST, {"page": page})
+    response: Any = dana_client.get(LIST, {"page": asked})
     assert (shown(response)[0], len(shown(response))) == (first, held)
 
 
@@ -600,8 +602,6 @@ def test_issuing_asks_for_a_recent_sign_in(alice: Person, project: Project) -> N
 
 def test_person_without_a_password_signs_in_again_at_the_provider(alice: Person, project: Project) -> None:
     alice.user.set_unusable_password()
-    from django.db import transaction
-
     with transaction.atomic():
         alice.user.save(update_fields=["password"])
     client = Session(alice, signed_in_ago=timedelta(minutes=16)).client
@@ -845,8 +845,6 @@ def steps_of(response: Any) -> list[tuple[str, bool]]:
 def test_first_steps_lead_a_super_admin_to_a_key_in_use(
     alice: Person, alice_client: Client, organization: Organization, issue: Issue
 ) -> None:
-    from accounts import actions as people
-
     titles = ["Create a team", "Create a project", "Issue a key", "Use it"]
     expected = dict.fromkeys(titles, False)
     assert steps_of(alice_client.get("/")) == list(expected.items())
@@ -859,9 +857,18 @@ def test_first_steps_lead_a_super_admin_to_a_key_in_use(
     assert steps_of(alice_client.get("/")) == []
 
 
-def test_first_steps_are_those_that_the_person_can_take(bob_client: Client, dana_client: Client, team: Team) -> None:
-    assert [title for title, _ in steps_of(bob_client.get("/"))] == ["Create a project", "Issue a key", "Use it"]
-    assert [title for title, _ in steps_of(dana_client.get("/"))] == ["Issue a key", "Use it"]
+def test_first_steps_are_those_that_the_person_can_take(
+    bob: Person, bob_client: Client, dana_client: Client, team: Team
+) -> None:
+    steps = ["Create a project", "Issue a key", "Use it"]
+    assert [title for title, _ in steps_of(bob_client.get("/"))] == steps
+    asking: Any = dana_client.get("/")
+    assert [(step.title, step.url) for step in asking.context["steps"]] == [("Issue a key", ""), ("Use it", "")]
+    assert "Ask a team admin to add you" in asking.text
+    people.create_project(principal=bob.principal, team=team, name="Checkout", at=NOON)
+    assert [title for title, _ in steps_of(bob_client.get("/"))] == steps
+    issuing: Any = dana_client.get("/")
+    assert [(step.title, step.url) for step in issuing.context["steps"]] == [("Issue a key", NEW), ("Use it", "")]
 
 
 def test_stranger_sees_nothing_of_ours_on_the_overview(issued: Issued, charlie_client: Client) -> None:

@@ -100,6 +100,11 @@ def _curl(portal: services.Portal, path: str, key: str, *options: str) -> Answer
 # At the entrance
 
 
+def demo_people(portal: services.Portal) -> list[services.SignIn]:
+    """Return the demo's printed sign-ins, super admin, team admin, developer; a mail printed later is none."""
+    return portal.sign_ins[:3]
+
+
 def set_up(page: Page, portal: services.Portal, organization: str = "Orchard", person: Person = ALICE) -> None:
     page.goto(portal.setup_link)
     page.get_by_label("Organization name").fill(organization)

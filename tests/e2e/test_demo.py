@@ -4,13 +4,25 @@ import pytest
 from playwright.sync_api import Page, expect
 from pytest_playwright.pytest_playwright import CreateContextCallback
 
-from tests.e2e.steps import Complaints, heading, row, sign_in
+from tests.e2e.steps import Complaints, Person, demo_people, heading, row, sign_in
 from tests.services import Portal
+
+MEMBER = Person("newcomer@northwind.example", "first-day-with-a-borrowed-mug")
+ADD_MEMBER = f"""
+from django.utils import timezone
+from accounts import actions
+from accounts.models import Organization, Role
+at = timezone.now()
+user = actions.create_user(email="{MEMBER.email}", password="{MEMBER.password}", at=at)
+actions.add_to_organization(
+    organization=Organization.objects.get(name="Northwind Labs"), user=user, role=Role.MEMBER, at=at
+)
+"""
 
 
 def test_the_three_printed_sign_ins_work(demo_portal: Portal, new_context: CreateContextCallback) -> None:
-    assert [person.email.partition("@")[0] for person in demo_portal.sign_ins] == ["alice", "bob", "dana"]
-    for person in demo_portal.sign_ins:
+    assert [person.email.partition("@")[0] for person in demo_people(demo_portal)] == ["alice", "bob", "dana"]
+    for person in demo_people(demo_portal):
         page = new_context().new_page()
         sign_in(page, demo_portal, person)
         expect(page.get_by_role("banner")).to_contain_text(person.email)
@@ -20,7 +32,7 @@ def test_the_three_printed_sign_ins_work(demo_portal: Portal, new_context: Creat
 def test_the_overview_says_what_this_is_and_what_needs_attention(
     demo_portal: Portal, page: Page, complaints: Complaints
 ) -> None:
-    sign_in(page, demo_portal, demo_portal.sign_ins[0])
+    sign_in(page, demo_portal, demo_people(demo_portal)[0])
     expect(page.get_by_text("issues the API keys of Northwind Labs")).to_be_visible()
     figures = [int(text) for text in page.locator(".figures strong").all_inner_texts()]
     assert len(figures) == 4
@@ -33,7 +45,7 @@ def test_the_overview_says_what_this_is_and_what_needs_attention(
 
 
 def test_there_are_keys_in_every_state(demo_portal: Portal, page: Page) -> None:
-    sign_in(page, demo_portal, demo_portal.sign_ins[0])
+    sign_in(page, demo_portal, demo_people(demo_portal)[0])
     shown = {
         "attention": {"Disabled", "Exposed", "Expires in", "Unused for"},
         "active": {"Active", "Never used"},
@@ -49,7 +61,7 @@ def test_there_are_keys_in_every_state(demo_portal: Portal, page: Page) -> None:
 
 
 def test_tabs_search_and_filters_stay_in_the_address(demo_portal: Portal, page: Page) -> None:
-    sign_in(page, demo_portal, demo_portal.sign_ins[0])
+    sign_in(page, demo_portal, demo_people(demo_portal)[0])
     page.goto(f"{demo_portal.url}/integrations/")
     page.get_by_label("Search keys").fill("checkout")
     expect(row(page, "argo-cd-production")).to_have_count(0)
@@ -74,7 +86,7 @@ def test_tabs_search_and_filters_stay_in_the_address(demo_portal: Portal, page: 
 
 
 def test_a_developer_sees_only_their_teams(demo_portal: Portal, page: Page) -> None:
-    alice, _, dana = demo_portal.sign_ins
+    alice, _, dana = demo_people(demo_portal)
     sign_in(page, demo_portal, alice)
     page.goto(f"{demo_portal.url}/projects/")
     page.get_by_role("link", name="Deployments", exact=True).click()
@@ -97,11 +109,21 @@ def test_a_developer_sees_only_their_teams(demo_portal: Portal, page: Page) -> N
     expect(heading(page, "Page not found")).to_be_visible()
 
 
+def test_who_may_issue_nothing_is_told_whom_to_ask(demo_portal: Portal, page: Page) -> None:
+    demo_portal.manage("shell", "--no-imports", "-c", ADD_MEMBER)
+    sign_in(page, demo_portal, MEMBER)
+    expect(page.get_by_role("heading", name="Join a team that has a project")).to_be_visible()
+    expect(page.get_by_role("link", name="New API key")).to_have_count(0)
+    page.goto(f"{demo_portal.url}/integrations/")
+    expect(page.get_by_role("heading", name="No API keys yet")).to_be_visible()
+    expect(page.get_by_role("link", name="New API key")).to_have_count(0)
+
+
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_the_theme_switch_shows_what_the_system_would(demo_portal: Portal, page: Page, theme: str) -> None:
     colours = """() => [...document.querySelectorAll("body, .shell-side, .card, .button, h1, .muted, .badge")]
       .map((element) => getComputedStyle(element)).map((style) => [style.color, style.backgroundColor]).join()"""
-    sign_in(page, demo_portal, demo_portal.sign_ins[0])
+    sign_in(page, demo_portal, demo_people(demo_portal)[0])
     page.emulate_media(color_scheme="dark" if theme == "Dark" else "light", reduced_motion="no-preference")
     page.reload()
     systems = page.evaluate(colours)

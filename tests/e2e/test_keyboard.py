@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.steps import call, heading, revealed, row, sheet, sign_in
+from tests.e2e.steps import call, demo_people, heading, revealed, row, sheet, sign_in
 from tests.services import Portal
 
 NAME = "typed-by-hand"
@@ -11,7 +11,7 @@ NAME = "typed-by-hand"
 
 @pytest.fixture
 def alice_page(page: Page, demo_portal: Portal) -> Page:
-    sign_in(page, demo_portal, demo_portal.sign_ins[0])
+    sign_in(page, demo_portal, demo_people(demo_portal)[0])
     page.goto(f"{demo_portal.url}/integrations/")
     return page
 

@@ -6,6 +6,7 @@ from playwright.sync_api import Browser, BrowserType, Page, expect
 from tests.e2e.steps import (
     KEY_LIKE,
     assert_no_trace,
+    demo_people,
     heading,
     held,
     issue_key,
@@ -22,7 +23,7 @@ PROJECT = "Payments / Checkout"
 
 @pytest.fixture
 def alice_page(page: Page, demo_portal: Portal) -> Page:
-    sign_in(page, demo_portal, demo_portal.sign_ins[0])
+    sign_in(page, demo_portal, demo_people(demo_portal)[0])
     return page
 
 
@@ -144,7 +145,7 @@ def test_the_page_kept_for_the_back_button_holds_nothing(
     own = browser_type.launch(**arguments)  # type: ignore[arg-type] # pytest-playwright's own fixture is as loose
     try:
         page = own.new_page()
-        sign_in(page, demo_portal, demo_portal.sign_ins[0])
+        sign_in(page, demo_portal, demo_people(demo_portal)[0])
         key = issue_key(page, demo_portal, "kept-for-back", project=PROJECT)
         page.evaluate("addEventListener('pageshow', (event) => { window.wasKept = event.persisted })")
         page.evaluate("location.assign('/projects/')")

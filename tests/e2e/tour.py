@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, Request, Route, StorageState, expect
 
 from tests.e2e import steps
-from tests.e2e.steps import Complaints, Person, heading, sheet
+from tests.e2e.steps import Complaints, Person, demo_people, heading, sheet
 from tests.services import Portal, SignIn
 
 # Beside the demo's own people: one who belongs nowhere, one whose organization is new, one who is in two.
@@ -64,7 +64,7 @@ class Tour:
     def prepare(self, browser: Browser) -> None:
         """Add people to the demo and sign them in, once for all the contexts that follow."""
         self.ids = json.loads(self.demo.manage("shell", "--no-imports", "-c", PREPARE).stdout.splitlines()[-1])
-        alice, _, dana = self.demo.sign_ins
+        alice, _, dana = demo_people(self.demo)
         people: dict[str, Person | SignIn] = {
             "alice": alice,
             "dana": dana,
