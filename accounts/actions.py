@@ -19,6 +19,7 @@ from accounts.models import (
     User,
 )
 from accounts.principals import Principal
+from audit.context import happening_in
 
 INVITATION_LASTS = timedelta(days=7)
 
@@ -65,7 +66,8 @@ def set_up(*, organization_name: str, email: str, password: str, at: datetime) -
     except IntegrityError as error:
         raise AlreadySetUp from error
     organization = create_organization(name=organization_name, at=at)
-    user = create_user(email=email, password=password, at=at)
+    with happening_in(organization.pk):
+        user = create_user(email=email, password=password, at=at)
     return add_to_organization(organization=organization, user=user, role=Role.SUPER_ADMIN, at=at)
 
 
@@ -177,12 +179,13 @@ def invite(*, principal: Principal, team: Team, email: str, role: Role, at: date
 def accept_invitation(*, invitation: Invitation, user: User, at: datetime) -> TeamMembership:
     """Put the invited person into the team and use the invitation up.
 
-    :raises InvitationNotUsable: if it was used or has expired.
+    :raises InvitationNotUsable: if it was used, has expired, or its inviter may no longer invite.
     :raises WrongAccount: if the account is another address's.
     :raises AlreadyMember: if they are in the team.
     """
-    current = Invitation.objects.select_for_update().select_related("team__organization").get(pk=invitation.pk)
-    if current.accepted_at or current.expires_at <= at:
+    invitations = Invitation.objects.select_for_update(of=("self",)).select_related("team__organization")
+    current = invitations.get(pk=invitation.pk)
+    if current.accepted_at or current.expires_at <= at or not _may_still_invite(current):
         raise InvitationNotUsable
     if user.email != current.email:
         raise WrongAccount
@@ -199,7 +202,8 @@ def register_invited(*, invitation: Invitation, name: str, password: str, at: da
     :raises InvitationNotUsable: if the invitation was used or has expired.
     :raises AccountExists: if the address has an account; its owner signs in to accept.
     """
-    user = create_user(email=invitation.email, password=password, name=name, at=at)
+    with happening_in(invitation.team.organization_id):
+        user = create_user(email=invitation.email, password=password, name=name, at=at)
     accept_invitation(invitation=invitation, user=user, at=at)
     return user
 
@@ -207,13 +211,32 @@ def register_invited(*, invitation: Invitation, name: str, password: str, at: da
 def find_invitation(token: str, *, at: datetime) -> Invitation:
     """Return the pending invitation that a link's token stands for.
 
-    :raises InvitationNotUsable: if there is none, or none any more.
+    :raises InvitationNotUsable: as `pending_invitation` does.
+    """
+    return pending_invitation(token_digest(token), at=at)
+
+
+def pending_invitation(digest: str, *, at: datetime) -> Invitation:
+    """Return the invitation with this digest of its token.
+
+    :raises InvitationNotUsable: if there is none, or none any more, or its inviter may no longer invite.
     """
     invitations = Invitation.objects.pending(at=at).select_related("team__organization", "invited_by")
-    try:
-        return invitations.get(token_digest=token_digest(token))
-    except Invitation.DoesNotExist as error:
-        raise InvitationNotUsable from error
+    invitation = invitations.filter(token_digest=digest).first()
+    if invitation is None or not _may_still_invite(invitation):
+        raise InvitationNotUsable
+    return invitation
+
+
+def _may_still_invite(invitation: Invitation) -> bool:
+    """Say whether who invited is still there and an admin: a link must not outlive the right to make it."""
+    team = invitation.team
+    membership = OrganizationMembership.objects.filter(
+        organization_id=team.organization_id, user=invitation.invited_by_id, user__is_active=True
+    ).first()
+    if membership is None:
+        return False
+    return membership.is_super_admin or membership.team_roles.get(team.pk) == Role.TEAM_ADMIN
 
 
 def token_digest(token: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils.functional import cached_property
@@ -58,14 +58,14 @@ class User(AbstractBaseUser):
     def __str__(self) -> str:
         return self.email
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save in a transaction: Django and allauth save people wherever they like, and an audit row goes along."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+
     @property
     def display_name(self) -> str:
         return self.name or self.email
-
-    @property
-    def initials(self) -> str:
-        words = self.display_name.replace("@", " ").replace(".", " ").split()
-        return "".join(word[0] for word in words[:2]).upper()
 
 
 class Installation(models.Model):

@@ -29,6 +29,7 @@ class Principal:
     key_id: UUID | None = None
     key_label: str = ""
     scope: str = ""
+    environment: str = ""
     team_id: UUID | None = None
     project_id: UUID | None = None
     permissions: frozenset[str] | None = None

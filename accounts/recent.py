@@ -1,13 +1,12 @@
 """Recent sign-in: what may lead to a key asks who is at the keyboard, if the last answer is old."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
 from allauth.account.authentication import get_authentication_records
-from allauth.core.exceptions import ReauthenticationRequired
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -33,18 +32,22 @@ def ask_again(user: User, *, back_to: str) -> HttpResponse:
     return redirect(f"{reverse(name)}?{urlencode({'next': back_to})}")
 
 
-def recent_sign_in_required(view: View[P]) -> View[P]:
-    """Ask for the password again, or for a new sign-in at the provider where there is none.
+def recent_sign_in_required(*, keep: Sequence[str] = ()) -> Callable[[View[P]], View[P]]:
+    """Ask for the password again, or for a new sign-in at the provider where there is none, and then come back.
 
-    allauth keeps a posted form meanwhile and goes on with it after the password, so that nothing is typed twice.
+    :param keep: the fields of the view's form that its address can prefill, so that nothing is typed twice. Nothing
+        of the request is stored meanwhile: the rest of it may hold a password, or somebody's key.
     """
 
-    @wraps(view)
-    def guarded(request: MemberRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if is_sign_in_recent(request):
-            return view(request, *args, **kwargs)
-        if request.user.has_usable_password():
-            raise ReauthenticationRequired
-        return ask_again(request.user, back_to=request.get_full_path())
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(request: MemberRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if is_sign_in_recent(request):
+                return view(request, *args, **kwargs)
+            kept = [(name, value) for name in keep for value in request.POST.getlist(name)]
+            posted = f"{request.path}?{urlencode(kept)}" if kept else request.path
+            return ask_again(request.user, back_to=posted if request.method == "POST" else request.get_full_path())
 
-    return cast(View[P], guarded)
+        return cast(View[P], guarded)
+
+    return decorate

@@ -31,6 +31,8 @@ from keyportal.pages import form_page, fragment, posted, safe_next
 
 USED_RECENTLY = timedelta(hours=24)
 EVENTS_SHOWN = 20
+# What the address of the issue form can fill in.
+PREFILLED = ("name", "scope", "team", "project", "environment", "permissions", "expiry", "expires_on")
 EVENTS_ON_OVERVIEW = 8
 ATTENTION_SHOWN = 5
 
@@ -73,7 +75,7 @@ def project_detail(request: MemberRequest, project_id: UUID) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
-@recent_sign_in_required
+@recent_sign_in_required(keep=PREFILLED)
 def key_issue(request: MemberRequest) -> HttpResponse:
     """Show the form; on its POST, reveal the key in this very response and nowhere else."""
     if not may_issue(request):
@@ -111,7 +113,7 @@ def _prefilled(request: MemberRequest, at: datetime) -> IssueKeyForm:
     """Return the form as its URL asks for it, so that documentation can link to a correct one."""
     initial: dict[str, object] = {
         name: request.GET[name]
-        for name in ("name", "scope", "team", "project", "environment", "expiry", "expires_on")
+        for name in PREFILLED
         if name in request.GET
     }
     if "permissions" in request.GET:

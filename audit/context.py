@@ -34,12 +34,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an audit row says beside the change. `at` is None unless history is being told: then the clock."""
+    """What an audit row says beside the change. `at` is None unless history is being told: then the clock.
+
+    `organization_id` is where it belongs if the row itself cannot tell, as that of a person who is about to join.
+    """
 
     actor: Actor = SYSTEM
     request_id: str = ""
     address: str | None = None
     at: datetime | None = None
+    organization_id: UUID | None = None
 
 
 class NoAuditContext(RuntimeError):
@@ -75,3 +79,13 @@ def set_actor(actor: Actor) -> None:
     if context is None:
         raise NoAuditContext("Call set_actor() inside `with audit_context():`.")
     _running.set(replace(context, actor=actor))
+
+
+@contextmanager
+def happening_in(organization_id: UUID) -> Iterator[None]:
+    """Let what the block writes belong to an organization, where the written row cannot tell."""
+    token = _running.set(replace(current(), organization_id=organization_id))
+    try:
+        yield
+    finally:
+        _running.reset(token)

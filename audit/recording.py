@@ -16,7 +16,7 @@ def write(happening: Happening, using: str, **_: Any) -> None:
     actor = context.actor
     AuditEvent(
         at=context.at or timezone.now(),
-        organization_id=place.organization_id,
+        organization_id=place.organization_id or context.organization_id,
         team_id=place.team_id,
         project_id=place.project_id,
         actor_kind=actor.kind,

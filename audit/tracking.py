@@ -53,10 +53,13 @@ class Tracked:
 
     def before_save(self, instance: models.Model, using: str, update_fields: frozenset[str] | None, **_: Any) -> None:
         """Keep what the row held, or refuse if the change could outlive a failure of its audit row."""
-        if self._is_concerned(update_fields):
+        if not self._is_concerned(update_fields):
+            return
+        before = self._read(instance, using)
+        if before is None or any(getattr(instance, name) != getattr(before, name) for name in self.fields):
             self._require_transaction(using)
-            # A stack, since a receiver may save the same object again before this save has been recorded.
-            instance.__dict__.setdefault("_audit_before", []).append(self._read(instance, using))
+        # A stack, since a receiver may save the same object again before this save has been recorded.
+        instance.__dict__.setdefault("_audit_before", []).append(before)
 
     def after_save(
         self,
@@ -97,8 +100,10 @@ class Tracked:
             )
 
     def _read(self, instance: models.Model, using: str) -> Row:
-        """Return the row as it is stored, locked: memory may be stale, partial or hold an expression."""
-        rows = self.model._base_manager.using(using).select_for_update(no_key=True)
+        """Return the row as it is stored, locked if it can be: memory may be stale, partial or hold an expression."""
+        rows = self.model._base_manager.using(using)
+        if transaction.get_connection(using).in_atomic_block:
+            rows = rows.select_for_update(no_key=True)
         return next(iter(rows.filter(pk=instance.pk).order_by()), None)
 
     def _diff(self, before: Row, after: Row) -> dict[str, Change]:

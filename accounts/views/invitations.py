@@ -17,7 +17,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
 from accounts import actions
@@ -54,7 +54,7 @@ def invitation_create(request: MemberRequest, team_id: UUID) -> HttpResponse:
 
 
 def _invitation_sent(request: MemberRequest, invitation: Invitation, token: str) -> HttpResponse:
-    link = f"{settings.KEYPORTAL_URL}{reverse('invitation-accept', args=[token])}"
+    link = f"{settings.KEYPORTAL_URL}{reverse('invitation-open', args=[token])}"
     context = {
         "invitation": invitation,
         "link": link,
@@ -76,7 +76,7 @@ def _mail_invitation(invitation: Invitation, link: str) -> bool:
             None,
             [invitation.email],
         )
-    except (SMTPException, OSError):
+    except (SMTPException, OSError, ValueError):
         log.exception("invitation.mail_failed", invitation=str(invitation.pk))
         return False
     return True
@@ -85,15 +85,28 @@ def _mail_invitation(invitation: Invitation, link: str) -> bool:
 @login_not_required
 @organization_not_required
 @never_cache
-@require_http_methods(["GET", "POST"])
-def invitation_accept(request: PageRequest, token: str) -> HttpResponse:
-    """Show who invites whom to what, and take the invitation: signed in, with a new account, or by a provider."""
+@require_GET
+def invitation_open(request: PageRequest, token: str) -> HttpResponse:
+    """Take the token out of the address: it goes no further than this, into no history and no provider's link."""
     try:
         invitation = actions.find_invitation(token, at=timezone.now())
     except actions.InvitationNotUsable:
         return render(request, "accounts/invitation_invalid.html", status=410)
-    # The provider's answer comes back to another address; the session says which invitation it was for.
     request.session[INVITATION_SESSION_KEY] = invitation.token_digest
+    return redirect("invitation-accept")
+
+
+@login_not_required
+@organization_not_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def invitation_accept(request: PageRequest) -> HttpResponse:
+    """Show who invites whom to what, and take the invitation: signed in, with a new account, or by a provider."""
+    try:
+        digest = request.session.get(INVITATION_SESSION_KEY, "")
+        invitation = actions.pending_invitation(digest, at=timezone.now())
+    except actions.InvitationNotUsable:
+        return render(request, "accounts/invitation_invalid.html", status=410)
     if request.user.is_authenticated:
         return _accept_signed_in(request, invitation, request.user)
     form = RegisterForm(posted(request), email=invitation.email)

@@ -16,27 +16,39 @@ from django.utils import timezone
 from accounts import actions
 from accounts.lookup import one_organization
 from accounts.models import Organization, Role, User
+from audit.context import happening_in
 
 
 class Command(BaseCommand):
-    help = "Create a super admin, or make an existing account one. The password is asked for, or read from stdin."
+    help = (
+        "Create a super admin, or with --existing make an account one. The password is asked for, or read from stdin."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("email")
         parser.add_argument("--organization", help="name or id; made if there is none yet; needed if there are several")
         parser.add_argument("--name", default="", help="the person's name")
+        parser.add_argument("--existing", action="store_true", help="promote the account that has this address")
 
-    def handle(self, *args: Any, email: str, organization: str | None, name: str, **options: Any) -> None:
+    def handle(
+        self, *args: Any, email: str, organization: str | None, name: str, existing: bool, **options: Any
+    ) -> None:
         try:
             validate_email(email)
         except ValidationError as error:
             raise CommandError(f"{email} is no email address.") from error
         user = User.objects.filter(email=email.strip().lower()).first()
+        if user and not existing:
+            # Whoever was invited may have let someone else choose the password: this must be meant.
+            raise CommandError(
+                f"{user.email} has had an account since {user.created_at:%Y-%m-%d}. If it is theirs, add --existing."
+            )
         password = None if user else self._password(email)
         at = timezone.now()
         with transaction.atomic():
             place = self._organization(organization, at=at)
-            user = user or actions.create_user(email=email, password=password, name=name, at=at)
+            with happening_in(place.pk):
+                user = user or actions.create_user(email=email, password=password, name=name, at=at)
             actions.add_to_organization(organization=place, user=user, role=Role.SUPER_ADMIN, at=at)
         self.stderr.write(f"{user.email} is a super admin of {place.name}.")
 
