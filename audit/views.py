@@ -27,7 +27,6 @@ def event_list(request: MemberRequest) -> HttpResponse:
     )
     filters = form.filters
     context = {
-        "section": "audit",
         "form": form,
         "events": page.events,
         "older_url": _url(request, filters | {"before": str(page.next_before)}) if page.next_before else "",

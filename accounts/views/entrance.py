@@ -78,7 +78,6 @@ def sign_in_again(request: MemberRequest) -> HttpResponse:
         {
             "providers": providers,
             "next": safe_next(request, request.GET.get("next"), reverse("overview")),
-            "section": "account",
         },
     )
 

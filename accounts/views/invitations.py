@@ -50,7 +50,7 @@ def invitation_create(request: MemberRequest, team_id: UUID) -> HttpResponse:
             return _invitation_sent(request, invitation, token)
         except actions.AlreadyMember:
             form.add_error("email", "This person is in the team already.")
-    return form_page(request, "accounts/invitation_form.html", form, team=team, section="teams")
+    return form_page(request, "accounts/invitation_form.html", form, team=team)
 
 
 def _invitation_sent(request: MemberRequest, invitation: Invitation, token: str) -> HttpResponse:
@@ -60,7 +60,6 @@ def _invitation_sent(request: MemberRequest, invitation: Invitation, token: str)
         "link": link,
         "is_mailed": _mail_invitation(invitation, link),
         "done_url": reverse("team-detail", args=[invitation.team_id]),
-        "section": "teams",
     }
     return render(request, fragment("accounts/invitation_sent.html", request), context)
 

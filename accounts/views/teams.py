@@ -29,7 +29,7 @@ class TeamRow:
 def team_list(request: MemberRequest) -> HttpResponse:
     teams = Team.objects.visible_to(request.principal).with_counts().by_name()
     rows = [TeamRow(team, _role_title(request.principal.role_in(team.pk))) for team in teams]
-    context = {"teams": rows, "may_create": request.principal.is_super_admin, "section": "teams"}
+    context = {"teams": rows, "may_create": request.principal.is_super_admin}
     return render(request, "accounts/team_list.html", context)
 
 
@@ -45,7 +45,7 @@ def team_create(request: MemberRequest) -> HttpResponse:
             return redirect("team-detail", team.pk)
         except actions.NameTaken:
             form.add_error("name", "There is a team of this name already. Choose another name.")
-    return form_page(request, "accounts/team_form.html", form, section="teams")
+    return form_page(request, "accounts/team_form.html", form)
 
 
 @require_GET
@@ -60,7 +60,6 @@ def team_detail(request: MemberRequest, team_id: UUID) -> HttpResponse:
         "projects": team.projects.by_name(),
         "invitations": invitations if may_manage else [],
         "may_manage": may_manage,
-        "section": "teams",
     }
     return render(request, "accounts/team_detail.html", context)
 
@@ -69,7 +68,7 @@ def team_detail(request: MemberRequest, team_id: UUID) -> HttpResponse:
 def project_list(request: MemberRequest) -> HttpResponse:
     projects = Project.objects.visible_to(request.principal).select_related("team").by_name()
     may_create = Team.objects.administered_by(request.principal).exists()
-    context = {"projects": projects, "may_create": may_create, "section": "projects"}
+    context = {"projects": projects, "may_create": may_create}
     return render(request, "accounts/project_list.html", context)
 
 
@@ -86,7 +85,7 @@ def project_create(request: MemberRequest) -> HttpResponse:
             return redirect("project-detail", project.pk)
         except actions.NameTaken:
             form.add_error("name", "The team has a project of this name already. Choose another name.")
-    return form_page(request, "accounts/project_form.html", form, section="projects")
+    return form_page(request, "accounts/project_form.html", form)
 
 
 def _role_title(role: str | None) -> str:
