@@ -23,9 +23,9 @@ from accounts.actions import InvitationNotUsable, accept_invitation, pending_inv
 from accounts.models import Invitation, User
 from accounts.recent import ask_again, is_sign_in_recent
 from audit.context import happening_in
+from keyportal.names import MAX_LENGTH, is_plain
 
 INVITATION_SESSION_KEY = "invitation_token_digest"
-NAME_LENGTH = User._meta.get_field("name").max_length
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is not typed
@@ -54,7 +54,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
         """Take the name from the provider, and never the address."""
         user: User = sociallogin.user
         name = data.get("name") or " ".join(filter(None, [data.get("first_name"), data.get("last_name")]))
-        user.name = name[:NAME_LENGTH]
+        # What a provider calls someone is no reason to turn them away: what cannot be a name is left out.
+        user.name = name[:MAX_LENGTH] if is_plain(name[:MAX_LENGTH]) else ""
         user.created_at = timezone.now()
         return user
 

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import Team, TeamMembership, TeamQuerySet, User
 from accounts.passwords import MAX_LENGTH
+from keyportal import names
 
 
 class PasswordField(forms.CharField):
@@ -25,10 +26,15 @@ class PasswordField(forms.CharField):
         )
 
 
+class NameField(forms.CharField):
+    """What an organization, a team, a project or a person is called."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=names.MAX_LENGTH, validators=[names.validate_plain], **kwargs)
+
+
 class SetUpForm(forms.Form):
-    organization_name = forms.CharField(
-        max_length=100, widget=forms.TextInput(attrs={"autocomplete": "organization", "autofocus": True})
-    )
+    organization_name = NameField(widget=forms.TextInput(attrs={"autocomplete": "organization", "autofocus": True}))
     email = forms.EmailField(max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "email"}))
     password = PasswordField()
 
@@ -37,11 +43,7 @@ class SetUpForm(forms.Form):
 
 
 class RegisterForm(forms.Form):
-    name = forms.CharField(
-        max_length=100,
-        label="Your name",
-        widget=forms.TextInput(attrs={"autocomplete": "name", "autofocus": True}),
-    )
+    name = NameField(label="Your name", widget=forms.TextInput(attrs={"autocomplete": "name", "autofocus": True}))
     password = PasswordField()
 
     def __init__(self, *args: Any, email: str, **kwargs: Any) -> None:
@@ -72,13 +74,11 @@ def _check_password(form: forms.Form, user: User) -> None:
 
 
 class TeamForm(forms.Form):
-    name = forms.CharField(max_length=100, widget=forms.TextInput(attrs={"placeholder": "Payments", "autofocus": True}))
+    name = NameField(widget=forms.TextInput(attrs={"placeholder": "Payments", "autofocus": True}))
 
 
 class ProjectForm(forms.Form):
-    name = forms.CharField(
-        max_length=100, widget=forms.TextInput(attrs={"placeholder": "Checkout service", "autofocus": True})
-    )
+    name = NameField(widget=forms.TextInput(attrs={"placeholder": "Checkout service", "autofocus": True}))
     team = forms.ModelChoiceField(Team.objects.none(), empty_label="Choose a team")
 
     def __init__(self, *args: Any, teams: TeamQuerySet, **kwargs: Any) -> None:

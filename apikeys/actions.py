@@ -33,6 +33,10 @@ class ExpiryNotGrantable(Exception):
     """A key would issue another that outlives it."""
 
 
+class EnvironmentNotGrantable(Exception):
+    """A key would issue another for an environment that is not its own."""
+
+
 class KeyAlreadyIssued(Exception):
     """The form was sent twice: its key exists, and was shown."""
 
@@ -64,10 +68,13 @@ def issue_key(
     :raises ScopeNotAllowed: if the caller's role may not issue for this place (T4).
     :raises PermissionNotGrantable: if the caller may not grant one of the permissions now.
     :raises ExpiryNotGrantable: if the caller is a key that would be outlived.
+    :raises EnvironmentNotGrantable: if the caller is a key of another environment.
     :raises KeyAlreadyIssued: if this form of the issuer's has issued its key.
     """
     scope, role = _authority(principal, place)
     _check_grant(principal, role, permissions, expires_at)
+    if principal.is_key and environment != principal.environment:
+        raise EnvironmentNotGrantable
     if ApiKey.objects.issued_by_form(principal.user_id, issue_id).exists():
         raise KeyAlreadyIssued
     key = keyformat.mint(shapes.current(), kind_label=KIND_LABELS[scope], environment=environment)

@@ -2,138 +2,26 @@
 
 import base64
 import binascii
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.utils import timezone
-from ninja import Field, Query, Router, Schema, Status
-from pydantic import ConfigDict, StringConstraints
+from ninja import Query, Router, Status
 
 from accounts.models import Organization, Project, Team
 from accounts.principals import Principal
 from accounts.recent import is_sign_in_recent
 from apikeys import actions, hashing
-from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.models import ApiKey
 from apikeys.permissions import unknown
+from apikeys.schemas import IssuedKey, KeyItem, KeyPage, KeyRequest, PageQuery, Whoami
 from keyportal.http import ApiRequest, Problem
 from keyportal.schemas import answers
 
 router = Router(tags=["keys"])
-PAGE_SIZE = 50
 T = TypeVar("T")
-
-Name = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$"),
-]
-
-
-class KeyRequest(Schema):
-    """What a new key shall be. A member that is not listed here is refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Name = Field(description="Say what uses the key: one key per integration.")
-    scope: Literal["org", "team", "project"]
-    team_id: UUID | None = Field(None, description="Wanted with scope `team`.")
-    project_id: UUID | None = Field(
-        None, description="Wanted with scope `project`, unless the calling key or `X-Project-Id` names it."
-    )
-    environment: Literal["live", "test"] = "live"
-    permissions: list[str] = Field(
-        ["projects:read"],
-        min_length=1,
-        max_length=100,
-        description="Names from the catalogue; `*` is whatever the issuer's role allows.",
-    )
-    expires_in_days: int | None = Field(
-        None, ge=1, le=MAX_EXPIRES_IN_DAYS, strict=True, description="Without it the key never expires."
-    )
-
-
-class PageQuery(Schema):
-    """Which page."""
-
-    limit: int = Field(PAGE_SIZE, ge=1, le=100, description="How many keys a page holds.")
-    cursor: str = Field("", max_length=64, description="`next_cursor` of the page before.")
-
-
-class IssuerItem(Schema):
-    id: UUID
-    email: str
-
-
-class KeyItem(Schema):
-    """A key, without its secret."""
-
-    id: UUID
-    name: str
-    label: str = Field(description="The public start of the key: brand, kind, environment and prefix.")
-    prefix: str
-    kind: str
-    scope: str
-    environment: str
-    permissions: list[str]
-    organization_id: UUID
-    team_id: UUID | None
-    project_id: UUID | None
-    issuer: IssuerItem
-    state: str = Field(description="`active`, `disabled`, `expired` or `revoked`.")
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-    last_used_ip: str | None
-
-    @staticmethod
-    def resolve_state(api_key: ApiKey) -> str:
-        return state_of(api_key, at=timezone.now())
-
-
-class IssuedKey(KeyItem):
-    """A new key, whole: this is the only time that `key` is shown."""
-
-    key: str
-
-    @staticmethod
-    def resolve_state(_issued: object) -> str:
-        """A key is active when it is issued, and what is shown here is no row that could be asked."""
-        return "active"
-
-
-class KeyPage(Schema):
-    """A page of keys, newest first; `next_cursor` is null on the last one."""
-
-    items: list[KeyItem]
-    next_cursor: str | None
-
-
-class WhoamiKey(Schema):
-    id: UUID
-    name: str
-    label: str
-    kind: str
-    scope: str
-    environment: str
-    granted: list[str] = Field(description="What the key was given.")
-    permissions: list[str] = Field(description="What it may do now: `granted`, as far as its issuer's role allows.")
-    created_at: datetime
-    expires_at: datetime | None
-
-
-class Whoami(Schema):
-    """Who the caller is: a key, or a person in a browser's session, whose `key` is then null."""
-
-    kind: Literal["api_key", "user"]
-    organization_id: UUID
-    team_id: UUID | None
-    project_id: UUID | None
-    issuer: IssuerItem = Field(description="The person: who issued the key, or who is signed in.")
-    role: str | None = Field(description="The issuer's role where the key acts, now.")
-    key: WhoamiKey | None
 
 
 @router.get("/whoami", response=answers(200, Whoami, 404), operation_id="whoami", summary="Say who the caller is")
@@ -176,7 +64,7 @@ def _whoami_key(request: ApiRequest) -> dict[str, object]:
 def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse) -> Status[dict[str, Any]]:
     """Issue a key and return it whole, once. Needs `keys:write`; from a browser's session, a recent sign-in.
 
-    A key hands on nothing that it does not hold, and issues none that outlives it.
+    A key hands on nothing that it does not hold, and issues none that outlives it or is of another environment.
     """
     request.principal.require("keys:write")
     if not request.principal.is_key and not is_sign_in_recent(request):
@@ -200,6 +88,8 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
         raise Problem("permission_not_grantable", f"You may not grant: {', '.join(error.names)}.") from error
     except actions.ExpiryNotGrantable as error:
         raise Problem("expiry_not_grantable") from error
+    except actions.EnvironmentNotGrantable as error:
+        raise Problem("environment_not_grantable") from error
     except hashing.HashingUnavailable as error:
         raise Problem("unavailable") from error
     response["Cache-Control"] = "no-store"
@@ -266,15 +156,6 @@ def revoke_api_key(request: ApiRequest, key_id: UUID) -> Status[None]:
     except actions.RevokeNotAllowed as error:
         raise Problem("forbidden", "Only its issuer or an admin of its team may revoke this key.") from error
     return Status(204, None)
-
-
-def state_of(api_key: ApiKey, *, at: datetime) -> str:
-    """Return the state a client acts on, without the advice that people get."""
-    if api_key.is_revoked:
-        return "revoked"
-    if api_key.expires_at and api_key.expires_at <= at:
-        return "expired"
-    return "disabled" if api_key.disabled_at else "active"
 
 
 def _visible(request: ApiRequest, key_id: UUID) -> ApiKey:

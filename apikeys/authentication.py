@@ -14,12 +14,13 @@ def presented_key(request: HttpRequest) -> str:
     :raises Problem: `missing_credentials` if there is none, `invalid_request` if there are several.
     """
     header = str(request.META.get("HTTP_AUTHORIZATION", "")).strip(" \t")
-    scheme, _, value = header.replace("\t", " ").partition(" ")
-    # Two headers arrive joined by a comma, which occurs in no key.
+    # Two headers arrive joined by a comma, which occurs in no key, but between the parameters of other schemes.
+    schemes = [part.split()[0].lower() for part in header.split(",") if part.strip()]
+    if "bearer" not in schemes:
+        raise Problem("missing_credentials")
     if "," in header:
         raise Problem("invalid_request", "More than one credential was sent. Send exactly one Authorization header.")
-    if scheme.lower() != "bearer":
-        raise Problem("missing_credentials")
+    _, _, value = header.replace("\t", " ").partition(" ")
     return value.strip(" ")
 
 

@@ -14,6 +14,7 @@ from apikeys import permissions as catalogue
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.models import ApiKey
 from apikeys.permissions import ALL, CATALOGUE
+from keyportal import names
 
 PRESETS = ("30", "90", "180", "365")
 EXPIRIES = [*((days, f"{days} days") for days in PRESETS), ("date", "On a date"), ("never", "Never")]
@@ -49,7 +50,7 @@ class IssueKeyForm(forms.Form):
 
     # Names this form, so that sending it twice issues one key and not two.
     issue_id = forms.UUIDField(widget=forms.HiddenInput)
-    name = forms.CharField(max_length=100)
+    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain])
     scope = forms.ChoiceField(widget=forms.RadioSelect, error_messages={"required": "Choose a scope."})
     team = forms.ModelChoiceField(Team.objects.none(), required=False, empty_label="Choose a team")
     project = ProjectField(Project.objects.none(), required=False, empty_label="Choose a project")
@@ -171,7 +172,7 @@ class RevokeKeyForm(forms.Form):
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
-        if name != self.api_key.name.strip():
+        if names.folded(name) != names.folded(self.api_key.name):
             raise forms.ValidationError(f"Type the name as it is written: {self.api_key.name}")
         return name
 

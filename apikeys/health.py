@@ -18,11 +18,12 @@ class Health:
 
 def health_of(api_key: ApiKey, *, at: datetime) -> Health:
     """Return the first thing that is to be said about a key."""
-    if api_key.is_revoked:
+    state = api_key.state_at(at)
+    if state == "revoked":
         return Health("revoked", "Revoked", "mute", "It is refused for good. Issue a new key where it is still wanted.")
-    if api_key.expires_at and api_key.expires_at <= at:
+    if state == "expired":
         return Health("expired", "Expired", "mute", "It is refused. Issue a new key where it is still wanted.")
-    if api_key.disabled_at:
+    if state == "disabled":
         return Health("disabled", "Disabled", "warn", "It is refused while it is disabled.")
     if api_key.exposed_at:
         return Health("exposed", "Exposed", "bad", "It was sent in a URL, which logs keep. Replace it, then revoke it.")

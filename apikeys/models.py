@@ -1,10 +1,12 @@
 """The API key as it is stored: everything about it but the secret."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
-from django.db import models
+from django.db import connection, models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from uuid_utils.compat import uuid7
@@ -15,6 +17,8 @@ from accounts.principals import Principal
 EXPIRES_SOON = timedelta(days=14)
 UNUSED_AFTER = timedelta(days=90)
 USE_RESOLUTION = timedelta(minutes=1)
+# How long a call with a key waits for SQLite's one writer, where it writes at all.
+NOTE_WAIT_MS = 50
 
 # What verification reads, in its one query.
 PRESENTED = (
@@ -78,10 +82,6 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             return keys.filter(Q(team_id=principal.team_id) | Q(project__team_id=principal.team_id))
         return keys
 
-    def usable(self, *, at: datetime) -> Self:
-        """Keys that are neither revoked, expired nor disabled."""
-        return self.active(at=at).filter(disabled_at=None)
-
     def active(self, *, at: datetime) -> Self:
         """Keys that have not ended: neither revoked nor expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
@@ -128,13 +128,38 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(id__lt=key_id) if key_id else self
 
     def mark_used(self, key_id: UUID, *, at: datetime, address: str | None) -> int:
-        """Move the time of last use forward, never backwards, and at most once a minute a key."""
+        """Move the time of last use forward, never backwards, and at most once a minute a key.
+
+        It waits for nobody: a row that someone is writing to is left as it is.
+
+        :raises OperationalError: if someone is writing to SQLite.
+        """
         is_older = Q(last_used_at=None) | Q(last_used_at__lte=at - USE_RESOLUTION)
-        return self.filter(is_older, pk=key_id).update(last_used_at=at, last_used_ip=address)
+        with without_waiting(), transaction.atomic(savepoint=False):
+            free = self.filter(is_older, pk=key_id).select_for_update(skip_locked=True)
+            return self.filter(pk__in=free.values("pk")).update(last_used_at=at, last_used_ip=address)
 
     def upgrade_digest(self, key_id: UUID, *, old: str, new: str) -> int:
         """Replace a digest by a costlier one of the same key, unless someone else did so meanwhile."""
-        return self.filter(pk=key_id, digest=old).update(digest=new)
+        with without_waiting():
+            return self.filter(pk=key_id, digest=old).update(digest=new)
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Let SQLite refuse almost at once what it would else wait seconds for: the lock that another writer holds."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    connection.ensure_connection()
+    # Past Django's cursor, since this is no query: it asks the library, and reads no file.
+    raw = connection.connection
+    [patience] = raw.execute("PRAGMA busy_timeout").fetchone()
+    raw.execute(f"PRAGMA busy_timeout = {NOTE_WAIT_MS}")
+    try:
+        yield
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def _within_roles(principal: Principal) -> Q:
@@ -218,6 +243,14 @@ class ApiKey(models.Model):
     @property
     def is_revoked(self) -> bool:
         return self.revoked_at is not None
+
+    def state_at(self, at: datetime) -> str:
+        """Return `revoked`, `expired`, `disabled` or `active`: the first of them that holds."""
+        if self.is_revoked:
+            return "revoked"
+        if self.expires_at and self.expires_at <= at:
+            return "expired"
+        return "disabled" if self.disabled_at else "active"
 
     @property
     def place(self) -> Organization | Team | Project:

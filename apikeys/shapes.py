@@ -1,6 +1,7 @@
 """The key shapes of this installation: `keyformat` with the settings put in."""
 
 from functools import cache
+from urllib.parse import unquote
 
 from django.conf import settings
 
@@ -19,7 +20,15 @@ def accepted() -> tuple[Shape, ...]:
 
 
 def mask(text: str) -> str:
-    """Return a text with everything that looks like a key cut down to its label."""
+    """Return a text with everything that looks like a key cut down to its label.
+
+    A key that is spelled in percents, whole or in part, is found too; the text is then returned without them.
+    """
+    plain = text
+    for _ in range(3):  # an address inside an address is encoded more than once
+        plain = unquote(plain)
+    if plain != text and (masked := keyformat.mask(plain, accepted())) != plain:
+        return masked
     return keyformat.mask(text, accepted())
 
 

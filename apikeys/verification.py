@@ -66,6 +66,7 @@ class VerifiedKey:
             key_id=self.id,
             key_label=self.label,
             scope=self.scope,
+            environment=self.environment,
             team_id=self.team_id,
             project_id=self.project_id,
             permissions=self.permissions,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from uuid import UUID
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from accounts.models import Project, Role, Team
 from accounts.recent import recent_sign_in_required
-from apikeys import actions, permissions
+from apikeys import actions, hashing, permissions
 from apikeys.forms import IssueKeyForm, RevokeKeyForm
 from apikeys.keyformat import Key
 from apikeys.listing import key_row, key_table
@@ -50,7 +51,7 @@ class PermissionLine:
 @vary_on_headers("HX-Request")
 def key_list(request: MemberRequest) -> HttpResponse:
     context = key_table(request, ApiKey.objects.visible_to(request.principal), at=timezone.now())
-    context |= {"may_issue": may_issue(request), "section": "integrations"}
+    context |= {"may_issue": may_issue(request)}
     template = "apikeys/_key_table.html" if request.htmx else "apikeys/key_list.html"
     return render(request, template, context)
 
@@ -66,7 +67,6 @@ def project_detail(request: MemberRequest, project_id: UUID) -> HttpResponse:
         # Who sees a project is in its team, and so may issue its keys.
         "may_issue": True,
         "issue_url": f"{reverse('key-issue')}?{urlencode({'scope': 'project', 'project': str(project.pk)})}",
-        "section": "projects",
     }
     template = "apikeys/_key_table.html" if request.htmx else "apikeys/project_detail.html"
     return render(request, template, context)
@@ -106,16 +106,15 @@ def key_issue(request: MemberRequest) -> HttpResponse:
     except actions.PermissionNotGrantable as error:
         form.add_error("permissions", f"Your role there does not allow: {', '.join(error.names)}.")
         return _issue_form(request, form)
+    except hashing.HashingUnavailable:
+        form.add_error(None, "The portal is busy just now, and nothing was issued. Try again in a moment.")
+        return _busy(_issue_form(request, form))
     return _reveal(request, api_key, key)
 
 
 def _prefilled(request: MemberRequest, at: datetime) -> IssueKeyForm:
     """Return the form as its URL asks for it, so that documentation can link to a correct one."""
-    initial: dict[str, object] = {
-        name: request.GET[name]
-        for name in PREFILLED
-        if name in request.GET
-    }
+    initial: dict[str, object] = {name: request.GET[name] for name in PREFILLED if name in request.GET}
     if "permissions" in request.GET:
         initial["permissions"] = [name for text in request.GET.getlist("permissions") for name in text.split(",")]
     return IssueKeyForm(initial=initial, principal=request.principal, at=at)
@@ -129,8 +128,12 @@ def _issue_form(request: MemberRequest, form: IssueKeyForm) -> HttpResponse:
         permission_groups=form.groups(),
         sentence=_sentence(request, form),
         cancel_url=reverse("key-list"),
-        section="integrations",
     )
+
+
+def _busy(response: HttpResponse) -> HttpResponse:
+    response.status_code, response["Retry-After"] = HTTPStatus.SERVICE_UNAVAILABLE, "1"
+    return response
 
 
 def _sentence(request: MemberRequest, form: IssueKeyForm) -> str:
@@ -156,7 +159,6 @@ def _reveal(request: MemberRequest, api_key: ApiKey, key: Key) -> HttpResponse:
         "key": revealed,
         "snippets": snippets(revealed, url=settings.KEYPORTAL_URL),
         "done_url": f"{reverse('key-list')}?{urlencode({'issued': str(api_key.pk)})}",
-        "section": "integrations",
     }
     return render(request, fragment("apikeys/key_revealed.html", request), context)
 
@@ -165,7 +167,7 @@ def _already_issued(request: MemberRequest, issue_id: UUID) -> HttpResponse:
     """Answer a form that was sent twice, by a reload or the back button: the key exists and was shown."""
     visible = ApiKey.objects.visible_to(request.principal)
     api_key = visible.issued_by_form(request.principal.user_id, issue_id).first()
-    context = {"api_key": api_key, "section": "integrations"}
+    context = {"api_key": api_key}
     return render(request, fragment("apikeys/key_already_issued.html", request), context, status=409)
 
 
@@ -180,7 +182,6 @@ def key_detail(request: MemberRequest, key_id: UUID) -> HttpResponse:
         "role": Role(role.value).label.lower() if role else "nobody here any more",
         "events": events[:EVENTS_SHOWN],
         "snippets": [] if api_key.is_revoked else examples(url=settings.KEYPORTAL_URL),
-        "section": "integrations",
     }
     return render(request, "apikeys/key_detail.html", context)
 
@@ -218,7 +219,6 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
             form,
             api_key=api_key,
             is_used_recently=is_used_recently,
-            section="integrations",
         )
     try:
         actions.revoke_key(principal=request.principal, api_key=api_key, at=at, reason=form.cleaned_data["reason"])
@@ -257,7 +257,7 @@ def overview(request: MemberRequest) -> HttpResponse:
         "events": visible_events(request)[:EVENTS_ON_OVERVIEW],
         "steps": [] if all(step.done for step in steps) else steps,
         "may_issue": is_issuer,
-        "section": "overview",
+        "url": settings.KEYPORTAL_URL,
     }
     return render(request, "apikeys/overview.html", context)
 

@@ -7,15 +7,17 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name for it
 
+from apikeys import shapes
+
 # In this order, each of them depending on the ones before it.
 GUARDS = (
     "keyportal.middleware.RequestContextMiddleware",
-    "apikeys.middleware.ApiKeyMiddleware",
     "keyportal.middleware.PagesCSP",
+    "keyportal.middleware.PagesXFrameOptions",
+    "apikeys.middleware.ApiKeyMiddleware",
     "keyportal.middleware.PagesSessions",
     "keyportal.middleware.PagesCsrf",
     "keyportal.middleware.PagesAuthentication",
-    "keyportal.middleware.PagesXFrameOptions",
     "accounts.middleware.MemberMiddleware",
     "accounts.middleware.SignInRequiredMiddleware",
 )
@@ -23,6 +25,7 @@ GUARDS = (
 
 def start() -> None:
     register(check_guards, Tags.security)
+    register(check_key_shapes)
     register(check_public_address, Tags.security, deploy=True)
 
 
@@ -32,6 +35,16 @@ def check_guards(**_: Any) -> list[CheckMessage]:
     if found == list(GUARDS):
         return []
     return [Error(f"MIDDLEWARE must have, in this order: {', '.join(GUARDS)}", id="keyportal.E001")]
+
+
+def check_key_shapes(**_: Any) -> list[CheckMessage]:
+    """Keys can be made and read with every brand that is set."""
+    try:
+        shapes.accepted()
+    except ValueError as error:
+        names = "KEYPORTAL_KEY_BRAND and KEYPORTAL_EARLIER_KEY_BRANDS"
+        return [Error(f"{names} do not make keys: {error}.", id="keyportal.E002")]
+    return []
 
 
 def check_public_address(**_: Any) -> list[CheckMessage]:

@@ -14,6 +14,8 @@ log = structlog.get_logger("keyportal.errors")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    # The name alone: its sentence may repeat the Host or the path that the client sent.
+    log.warning("request.bad", reason=type(exception).__name__)
     return _answer(request, "invalid_request", HTTPStatus.BAD_REQUEST)
 
 
@@ -26,6 +28,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    # What follows the dash may be the Referer or Origin that the client sent.
+    log.warning("request.csrf_failed", reason=reason.partition(" - ")[0])
     return _answer(
         request,
         "csrf_failed",

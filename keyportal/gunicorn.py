@@ -12,18 +12,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from keyportal.settings import LOGGING, TRUSTED_PROXIES
+try:
+    from keyportal.settings import LOGGING, PORT, TRUSTED_PROXIES, WEB_CONCURRENCY, WEB_THREADS
+except ImproperlyConfigured as error:
+    # gunicorn would print a traceback over the sentence that says what to do.
+    raise SystemExit(f"keyportal is not configured: {error}") from None
 
 # The log masks keys as the settings describe them, and has to before the application is loaded.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keyportal.settings")
 
 _HOST = os.environ.get("HOST") or "127.0.0.1"
-_PORT = int(os.environ.get("PORT") or 8000)
 # How long a client may leave a request or a response half done before its thread is taken back.
 _STALLED_AFTER_SECONDS = 20
 
@@ -54,13 +58,13 @@ class QuietLogger(Logger):
 
 
 # Where. Every worker has a listening socket of its own, and the kernel spreads connections over them.
-bind = f"[{_HOST}]:{_PORT}" if ":" in _HOST else f"{_HOST}:{_PORT}"
+bind = f"[{_HOST}]:{PORT}" if ":" in _HOST else f"{_HOST}:{PORT}"
 reuse_port = True
 
 # Who works. One process is enough for a small team, and SQLite has one writer anyway.
 worker_class = "gthread"
-workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
-threads = int(os.environ.get("WEB_THREADS") or 8)
+workers = WEB_CONCURRENCY
+threads = WEB_THREADS
 preload_app = True
 # The heartbeat is a file: on a disk that stalls, healthy workers would be killed.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn makes an unnamed file there
@@ -99,7 +103,7 @@ def on_starting(server: Arbiter) -> None:
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_HOST, _PORT))
+            probe.bind((_HOST, PORT))
         except OSError as error:
             raise SystemExit(f"Cannot listen on {bind}: {error.strerror}. Choose another HOST or PORT.") from error
 

@@ -119,6 +119,11 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "A key cannot issue a key that outlives it",
         "Give an expiry no later than the calling key's own.",
     ),
+    "environment_not_grantable": ProblemType(
+        403,
+        "A key issues keys of its own environment only",
+        "Use a key of the environment that the new key is for, or issue it in the portal.",
+    ),
     "csrf_failed": ProblemType(
         403,
         "The request did not prove that it came from our own page",

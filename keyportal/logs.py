@@ -28,7 +28,6 @@ _SHARED = [
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.stdlib.ExtraAdder(),
 ]
 _LAST = [
     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -44,7 +43,7 @@ def structlog_config() -> dict[str, Any]:
         "processors": [
             structlog.stdlib.filter_by_level,
             structlog.stdlib.PositionalArgumentsFormatter(),
-            *_SHARED[:-1],
+            *_SHARED,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         "logger_factory": structlog.stdlib.LoggerFactory(),
@@ -70,6 +69,7 @@ def logging_config(*, level: str) -> dict[str, Any]:
             # Django's own lines repeat the path, which may hold a token; keyportal logs each request itself.
             "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
             "django.request": {"level": "CRITICAL"},
+            "django.security": {"level": "CRITICAL"},
             "django.server": {"level": "CRITICAL"},
         },
     }

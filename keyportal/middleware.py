@@ -1,5 +1,6 @@
 """What happens to every request: an id, an address, one log line; and the wrappers for pages only."""
 
+import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -7,6 +8,7 @@ from typing import Any
 
 import structlog
 from csp.middleware import CSPMiddleware
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -32,6 +34,9 @@ from keyportal.http import (
 
 log = structlog.get_logger("keyportal.request")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+_SESSION_KEY = re.compile(r"[a-z0-9]{8,40}")
+# RFC 9110 §8.6: these answers have no content, and so no length of it.
+_WITHOUT_CONTENT = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
 
 class RequestContextMiddleware:
@@ -44,6 +49,7 @@ class RequestContextMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: PortalRequest) -> HttpResponseBase:
+        _make_readable(request)
         request.request_id = str(uuid7())
         request.client_address = client_address(request)
         request.log_fields = {}
@@ -54,9 +60,7 @@ class RequestContextMiddleware:
         ):
             response = self.get_response(request)
             response["X-Request-Id"] = request.request_id
-            if isinstance(response, HttpResponse) and "Content-Length" not in response:
-                # Without it the server would send pieces, and clients could not keep the connection.
-                response["Content-Length"] = str(len(response.content))
+            _set_length(response)
             log.info(
                 "request",
                 method=request.method,
@@ -67,6 +71,25 @@ class RequestContextMiddleware:
                 **request.log_fields,
             )
         return response
+
+
+def _make_readable(request: HttpRequest) -> None:
+    """Take from a request what no browser of ours sends, and would fail wherever it is first looked at."""
+    # A client may name any codec of Python's as its charset, and some decode no text. The public setter would read
+    # the query, which may be refused, before the request has an id.
+    request._encoding = "utf-8"  # type: ignore[attr-defined] # the stubs know the setter only
+    session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if session_key is not None and not _SESSION_KEY.fullmatch(session_key):
+        # PostgreSQL refuses a query with NUL in it, for one.
+        del request.COOKIES[settings.SESSION_COOKIE_NAME]
+
+
+def _set_length(response: HttpResponseBase) -> None:
+    """Say how long an answer is: else the server would send pieces, and clients could not keep the connection."""
+    if not isinstance(response, HttpResponse) or response.status_code in _WITHOUT_CONTENT:
+        return
+    if "Content-Length" not in response:
+        response["Content-Length"] = str(len(response.content))
 
 
 class ApiMethodMiddleware:

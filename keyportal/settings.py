@@ -4,30 +4,31 @@ With nothing set, this is the embedded portal: SQLite and a generated secret in 
 """
 
 import ipaddress
+import logging
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import environ
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from keyportal import logs, secrets
+from keyportal.environment import Environment
 
-env = environ.Env()
+env = Environment()
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.str("KEYPORTAL_DATA_DIR", default=str(BASE_DIR / "var"))).absolute()
 DEBUG = env.bool("KEYPORTAL_DEBUG", default=False)
 
 # Where the portal is reached. Links in mails are built from it, never from a request's Host.
 _HOST = env.str("HOST", default="127.0.0.1")
-try:
-    _PORT = env.int("PORT", default=8000)
-except ValueError as error:
-    raise ImproperlyConfigured("PORT must be a number, such as 8000") from error
+PORT = env.whole("PORT", default=8000, least=1, most=65535)
+WEB_CONCURRENCY = env.whole("WEB_CONCURRENCY", default=1, least=1)
+WEB_THREADS = env.whole("WEB_THREADS", default=8, least=1)
 _REACHED_AT = "127.0.0.1" if _HOST in {"0.0.0.0", "::", ""} else f"[{_HOST}]" if ":" in _HOST else _HOST  # noqa: S104 - compared, not bound
-KEYPORTAL_URL = env.str("KEYPORTAL_URL", default=f"http://{_REACHED_AT}:{_PORT}").rstrip("/")
+KEYPORTAL_URL = env.str("KEYPORTAL_URL", default=f"http://{_REACHED_AT}:{PORT}").rstrip("/")
 _public = urlsplit(KEYPORTAL_URL)
 if _public.scheme not in {"http", "https"} or not _public.hostname:
     raise ImproperlyConfigured("KEYPORTAL_URL must be a whole address such as https://keys.example.com")
@@ -56,7 +57,7 @@ if not SECRET_KEY:
         )
     SECRET_KEY = secrets.read_or_make(DATA_DIR / "secret_key")
 
-_database: dict[str, Any] = env.db_url_config(DATABASE_URL or "sqlite://")
+_database: dict[str, Any] = env.database(DATABASE_URL or "sqlite://")
 if not DATABASE_URL:
     _database["NAME"] = str(DATA_DIR / "keyportal.sqlite3")
 if _database["ENGINE"] == "django.db.backends.sqlite3":
@@ -66,6 +67,14 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 10,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
+else:
+    # Nobody waits for ever: for a server that is away, for one that went away silently, and for one statement.
+    # What DATABASE_URL says of these itself counts instead.
+    _database["OPTIONS"] = {
+        "connect_timeout": 5,
+        "tcp_user_timeout": 15_000,
+        "options": "-c statement_timeout=10s",
+    } | _database.get("OPTIONS", {})
 # Kept by each thread, seconds. Pages probe a kept connection first; verification retries once instead.
 _database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": _database["ENGINE"] != "django.db.backends.sqlite3"}
 DATABASES = {"default": _database}
@@ -92,18 +101,19 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "keyportal.middleware.RequestContextMiddleware",
+    # Above all that answers by itself, so that a refusal is as well protected as a page.
+    "keyportal.middleware.PagesCSP",
+    "keyportal.middleware.PagesXFrameOptions",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "apikeys.middleware.ApiKeyMiddleware",
     "keyportal.middleware.ApiMethodMiddleware",
     # From here on, only what a browser's session needs: a call with a key passes these by.
-    "keyportal.middleware.PagesCSP",
     "keyportal.middleware.PagesSessions",
     "keyportal.middleware.PagesCommon",
     "keyportal.middleware.PagesCsrf",
     "keyportal.middleware.PagesAuthentication",
     "keyportal.middleware.PagesMessages",
-    "keyportal.middleware.PagesXFrameOptions",
     "keyportal.middleware.PagesHtmx",
     "keyportal.middleware.HtmxRedirectMiddleware",
     # allauth insists on its own name here; it costs a call with a key next to nothing.
@@ -204,6 +214,10 @@ if _oidc := env.list("KEYPORTAL_OIDC", default=[]):
     INSTALLED_APPS.append("allauth.socialaccount.providers.openid_connect")
     SOCIALACCOUNT_PROVIDERS["openid_connect"] = {"APPS": [], "OAUTH_PKCE_ENABLED": True}
     for _name in _oidc:
+        if not re.fullmatch(r"[a-z0-9-]+", _name) or _name in {"github", "google"} or _oidc.count(_name) > 1:
+            raise ImproperlyConfigured(
+                "KEYPORTAL_OIDC must list ids of a-z, 0-9 and -, each once, and neither github nor google"
+            )
         _prefix = f"KEYPORTAL_OIDC_{_name.upper().replace('-', '_')}"
         _server = env.str(f"{_prefix}_URL")
         SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"].append(
@@ -218,7 +232,9 @@ if _oidc := env.list("KEYPORTAL_OIDC", default=[]):
         _provider_origins.append("{0.scheme}://{0.netloc}".format(urlsplit(_server)))
 
 EMAIL_URL = env.str("EMAIL_URL", default="consolemail://")
-globals().update(env.email_url_config(EMAIL_URL))
+globals().update(env.mail(EMAIL_URL))
+# Seconds; a mail server that is away must not hold the threads.
+EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("KEYPORTAL_FROM_EMAIL", default=f"keyportal <keyportal@{_public.hostname}>")
 
 # What a browser may do with our pages.
@@ -244,14 +260,21 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # Keys. The shape that new keys get; keys of an earlier shape stay good while it is listed here.
 KEYPORTAL_KEY_BRAND = env.str("KEYPORTAL_KEY_BRAND", default="kp")
 KEYPORTAL_EARLIER_KEY_BRANDS: list[str] = env.list("KEYPORTAL_EARLIER_KEY_BRANDS", default=[])
+_parallelism = env.whole("KEYPORTAL_ARGON2_PARALLELISM", default=1, least=1, most=255)
 KEYPORTAL_ARGON2 = {
-    "memory_kib": env.int("KEYPORTAL_ARGON2_MEMORY_KIB", default=19456),
-    "time": env.int("KEYPORTAL_ARGON2_TIME", default=2),
-    "parallelism": env.int("KEYPORTAL_ARGON2_PARALLELISM", default=1),
+    # RFC 9106 §3.1: eight blocks of 1 KiB for each lane are the least.
+    "memory_kib": env.whole("KEYPORTAL_ARGON2_MEMORY_KIB", default=19456, least=8 * _parallelism, most=2**32 - 1),
+    "time": env.whole("KEYPORTAL_ARGON2_TIME", default=2, least=1, most=2**32 - 1),
+    "parallelism": _parallelism,
 }
-KEYPORTAL_ARGON2_PERMITS = env.int("KEYPORTAL_ARGON2_PERMITS", default=2)
-KEYPORTAL_ARGON2_QUEUE = env.int("KEYPORTAL_ARGON2_QUEUE", default=8)
-KEYPORTAL_ARGON2_WAIT_MS = env.int("KEYPORTAL_ARGON2_WAIT_MS", default=50)
+KEYPORTAL_ARGON2_PERMITS = env.whole("KEYPORTAL_ARGON2_PERMITS", default=2, least=1)
+KEYPORTAL_ARGON2_QUEUE = env.whole("KEYPORTAL_ARGON2_QUEUE", default=8, least=0)
+KEYPORTAL_ARGON2_WAIT_MS = env.whole("KEYPORTAL_ARGON2_WAIT_MS", default=50, least=0)
 
-LOGGING = logs.logging_config(level=env.str("LOG_LEVEL", default="INFO"))
+_level = env.str("LOG_LEVEL", default="").upper() or "INFO"
+if _level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+    raise ImproperlyConfigured("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
+LOGGING = logs.logging_config(level=_level)
+# A line that cannot be written would be printed as it is, keys and all.
+logging.raiseExceptions = False
 structlog.configure(**logs.structlog_config())

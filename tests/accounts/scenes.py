@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from django.contrib.sessions.models import Session
 from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -70,6 +71,10 @@ def text_of(response: Any) -> str:
     """Return what a page says, without its markup."""
     plain = re.sub(r"<[^>]+>", " ", response.content.decode())
     return " ".join(plain.split())
+
+
+def everything_in_sessions() -> str:
+    return "\n".join(str(session.get_decoded()) for session in Session.objects.all())
 
 
 def is_page(response: Any) -> bool:

@@ -2,10 +2,10 @@
 
 from allauth.socialaccount.providers.openid_connect.urls import urlpatterns as provider_patterns
 
-from accounts.urls import whole_all
+from accounts.urls import tolerant
 from keyportal import urls
 
-urlpatterns = [*urls.urlpatterns, *whole_all(provider_patterns)]
+urlpatterns = [*urls.urlpatterns, *tolerant(provider_patterns)]
 
 handler400 = urls.handler400
 handler403 = urls.handler403

@@ -60,7 +60,7 @@ def test_set_up_is_on_record(db: None) -> None:
     organization_id = membership.organization_id
     assert [*rows] == [
         ("organization.created", "create", "organizations", "Northwind", organization_id, "anonymous", "198.51.100.7"),
-        ("user.created", "create", "users", "alice@example.com", None, "anonymous", "198.51.100.7"),
+        ("user.created", "create", "users", "alice@example.com", organization_id, "anonymous", "198.51.100.7"),
         (
             "organization_membership.created",
             "create",

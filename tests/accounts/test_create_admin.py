@@ -2,6 +2,7 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 
 from accounts import actions
 from accounts.lookup import one_organization, one_project, one_team, one_user
@@ -50,7 +51,9 @@ def test_create_admin_makes_the_first_organization_too(db: None, typed: io.Strin
 
 def test_create_admin_is_on_record_as_the_systems(db: None, typed: io.StringIO) -> None:
     create_admin(EMAIL, "--organization", "Northwind")
-    assert {*AuditEvent.objects.values_list("actor_kind", flat=True)} == {"system"}
+    assert {*AuditEvent.objects.values_list("actor_kind", "organization_id")} == {
+        ("system", Organization.objects.get().pk)
+    }
     assert {*AuditEvent.objects.values_list("event", flat=True)} == {
         "organization.created",
         "user.created",
@@ -79,9 +82,35 @@ def test_create_admin_raises_an_existing_member_and_asks_for_no_password(
     dana: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    create_admin("dana@example.com")
+    create_admin("Dana@example.com", "--existing")
     assert super_admins() == [("Northwind", "dana@example.com")]
     assert User.objects.get(email="dana@example.com").check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("email", ["dana@example.com", "DANA@example.com"])
+def test_create_admin_raises_nobody_by_accident(dana: Person, typed: io.StringIO, email: str) -> None:
+    before = AuditEvent.objects.count()
+    assert refusal(email) == (
+        "dana@example.com has had an account since 2026-03-02. If it is theirs, add --existing."
+    )
+    assert (super_admins(), AuditEvent.objects.count()) == ([], before)
+    assert typed.tell() == 0
+
+
+def test_create_admin_makes_an_account_if_there_is_none_to_raise(
+    organization: Organization, typed: io.StringIO
+) -> None:
+    create_admin(EMAIL, "--existing")
+    assert super_admins() == [("Northwind", EMAIL)]
+    assert User.objects.get().check_password(PASSWORD)
+
+
+def test_create_admin_is_on_the_organizations_page(alice_client: Client, typed: io.StringIO) -> None:
+    create_admin(EMAIL)
+    shown = alice_client.get("/audit/?target_table=users&action=create")
+    assert [(row.event, row.target_label, row.actor_label) for row in shown.context["events"]] == [
+        ("user.created", EMAIL, "system")
+    ]
 
 
 @pytest.mark.parametrize("email", ["erin", "erin@", "@example.com", ""])

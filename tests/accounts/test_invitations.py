@@ -1,9 +1,12 @@
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core import serializers
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts import actions
 from accounts.models import Invitation, OrganizationMembership, Role, Team, TeamMembership, User
@@ -104,6 +107,111 @@ def test_invitation_ends_on_the_second(bob: Person, team: Team, erin: User, afte
     for use in (lambda: actions.find_invitation(token, at=NOON + after), lambda: accept(invitation, at=NOON + after)):
         with nullcontext() if is_good else pytest.raises(actions.InvitationNotUsable):
             use()
+
+
+def closes_the_account(inviter: Person, _team: Team) -> None:
+    User.objects.filter(pk=inviter.user.pk).update(is_active=False)
+
+
+def leaves_the_organization(inviter: Person, _team: Team) -> None:
+    inviter.membership.delete()
+
+
+def leaves_the_team(inviter: Person, team: Team) -> None:
+    TeamMembership.objects.get(team=team, membership=inviter.membership).delete()
+
+
+def becomes_a_developer(inviter: Person, team: Team) -> None:
+    in_team = TeamMembership.objects.get(team=team, membership=inviter.membership)
+    in_team.role = Role.DEVELOPER
+    in_team.save(update_fields=["role"])
+
+
+def is_admin_elsewhere_only(inviter: Person, team: Team) -> None:
+    leaves_the_team(inviter, team)
+    other = Team.objects.create(organization=team.organization, name="Another", created_at=NOON)
+    actions.add_to_team(team=other, user=inviter.user, role=Role.TEAM_ADMIN, at=NOON)
+
+
+@pytest.mark.parametrize("use", ["find", "pending", "accept", "register"])
+@pytest.mark.parametrize(
+    "happens",
+    [
+        closes_the_account,
+        leaves_the_organization,
+        leaves_the_team,
+        becomes_a_developer,
+        is_admin_elsewhere_only,
+    ],
+)
+def test_invitation_is_void_once_its_inviter(
+    bob: Person, team: Team, happens: Callable[[Person, Team], None], use: str
+) -> None:
+    invitation, token = invited(bob, team, at=NOON)
+    happens(bob, team)
+    before = AuditEvent.objects.count()
+    with pytest.raises(actions.InvitationNotUsable):
+        if use == "find":
+            actions.find_invitation(token, at=NOON)
+        elif use == "pending":
+            actions.pending_invitation(invitation.token_digest, at=NOON)
+        elif use == "register":
+            actions.register_invited(invitation=invitation, name="Erin", password=PASSWORD, at=NOON)
+        else:
+            actions.accept_invitation(invitation=invitation, user=bob.user, at=NOON)
+    invitation.refresh_from_db()
+    assert invitation.accepted_at is None
+    assert (User.objects.count(), AuditEvent.objects.count()) == (1, before)
+
+
+def test_invitation_stays_good_while_its_inviter_is_a_super_admin(alice: Person, team: Team, erin: User) -> None:
+    invitation, token = invited(alice, team, at=NOON)
+    assert actions.find_invitation(token, at=NOON) == invitation
+    assert actions.pending_invitation(invitation.token_digest, at=NOON) == invitation
+    assert accept(invitation).team == team
+
+
+def test_invitation_is_void_once_its_inviter_is_no_super_admin_any_more(alice: Person, team: Team) -> None:
+    _, token = invited(alice, team, at=NOON)
+    alice.membership.role = Role.MEMBER
+    alice.membership.save(update_fields=["role"])
+    with pytest.raises(actions.InvitationNotUsable):
+        actions.find_invitation(token, at=NOON)
+
+
+def test_invitation_by_a_super_admin_of_elsewhere_is_void(alice: Person, charlie: Person, team: Team) -> None:
+    _, token = invited(alice, team, at=NOON)
+    actions.add_to_organization(
+        organization=charlie.membership.organization, user=alice.user, role=Role.SUPER_ADMIN, at=NOON
+    )
+    alice.membership.delete()
+    with pytest.raises(actions.InvitationNotUsable):
+        actions.find_invitation(token, at=NOON)
+
+
+@pytest.mark.postgresql
+def test_accept_invitation_locks_the_invitation_alone(bob: Person, team: Team, erin: User) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    with CaptureQueriesContext(connection) as captured:
+        accept(invitation)
+    [read] = [query["sql"] for query in captured if 'FROM "accounts_invitation" INNER JOIN' in query["sql"]]
+    assert read.endswith('FOR UPDATE OF "accounts_invitation"')
+
+
+def test_register_invited_is_on_the_organizations_record(bob: Person, team: Team) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    before = AuditEvent.objects.count()
+    actions.register_invited(invitation=invitation, name="Erin", password=PASSWORD, at=NOON)
+    rows = AuditEvent.objects.order_by("id")[before:]
+    assert [(row.event, row.organization_id) for row in rows] == [
+        (event, team.organization_id)
+        for event in (
+            "user.created",
+            "organization_membership.created",
+            "team_membership.created",
+            "invitation.accepted",
+        )
+    ]
 
 
 def accept(invitation: Invitation, at: Any = NOON) -> TeamMembership:

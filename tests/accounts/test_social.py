@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:get_jwt_config:DeprecationWarning"),
 ]
 
+JOIN = "/invitations/"
 SUBJECTS = [
     Subject(sub="erin-1", claims={"email": "erin@private.example", "email_verified": True, "name": "Erin Smith"}),
     Subject(sub="mallory-1", claims={"email": "alice@example.com", "email_verified": True, "name": "Alice"}),
@@ -149,13 +150,14 @@ def test_closed_account_does_not_sign_in(client: Client, alice: Person) -> None:
 
 
 def test_invitation_offers_the_provider(client: Client, link: str) -> None:
-    page = client.get(link)
+    page = client.get(link, follow=True)
     assert "Continue with Company" in text_of(page)
+    assert 'action="/oidc/company/login/?process=login&amp;next=%2Finvitations%2F"' in page.content.decode()
 
 
 def test_invitation_is_accepted_through_the_provider(client: Client, link: str, team: Team) -> None:
     client.get(link)
-    response = through_company(client, "erin-1")
+    response = through_company(client, "erin-1", to=JOIN)
     assert (response.status_code, response["Location"]) == (302, "/")
     user = User.objects.get(email="erin@example.com")
     assert (user.name, user.has_usable_password(), user.email) == ("Erin Smith", False, "erin@example.com")
@@ -169,7 +171,7 @@ def test_invitation_is_accepted_through_the_provider(client: Client, link: str, 
 
 def test_account_has_the_invitations_address_and_never_the_providers(client: Client, link: str) -> None:
     client.get(link)
-    through_company(client, "erin-1")
+    through_company(client, "erin-1", to=JOIN)
     addresses = EmailAddress.objects.filter(user__email="erin@example.com").values_list("email", "primary", "verified")
     assert [*addresses] == [("erin@example.com", True, False)]
     assert not User.objects.filter(email="erin@private.example").exists()
@@ -178,7 +180,7 @@ def test_account_has_the_invitations_address_and_never_the_providers(client: Cli
 def test_account_made_so_is_on_record(client: Client, link: str) -> None:
     client.get(link)
     before = len(event_names())
-    through_company(client, "erin-1")
+    through_company(client, "erin-1", to=JOIN)
     assert sorted(event_names()[before:]) == [
         "connected_account.created",
         "invitation.accepted",
@@ -191,10 +193,10 @@ def test_account_made_so_is_on_record(client: Client, link: str) -> None:
 
 def test_invitation_makes_one_account(client: Client, link: str) -> None:
     client.get(link)
-    through_company(client, "erin-1")
+    through_company(client, "erin-1", to=JOIN)
     second = Client()
     assert second.get(link).status_code == 410
-    through_company(second, "bare-1")
+    through_company(second, "bare-1", to=JOIN)
     assert not is_signed_in(second)
     assert SocialAccount.objects.count() == 1
 
@@ -202,7 +204,7 @@ def test_invitation_makes_one_account(client: Client, link: str) -> None:
 def test_invitation_that_was_used_meanwhile_makes_no_account(client: Client, link: str) -> None:
     client.get(link)
     actions.register_invited(invitation=Invitation.objects.get(), name="Erin", password=PASSWORD, at=timezone.now())
-    response = through_company(client, "bare-1")
+    response = through_company(client, "bare-1", to=JOIN)
     assert "Accounts are by invitation" in text_of(response)
     assert not is_signed_in(client)
 
@@ -212,7 +214,7 @@ def test_invitation_for_someone_with_an_account_asks_to_sign_in_first(
 ) -> None:
     _, token = invited(alice, other_team, dana.email)
     client.get(f"/invitations/{token}/")
-    response = through_company(client, "erin-1")
+    response = through_company(client, "erin-1", to=JOIN)
     assert response["Location"] == "/account/sign-in/"
     assert "dana@example.com has an account here. Sign in to it first" in text_of(client.get("/account/sign-in/"))
     assert not is_signed_in(client)
@@ -224,10 +226,9 @@ def test_invitation_of_a_member_who_is_connected_is_accepted_after_the_sign_in(
 ) -> None:
     connected(dana, "erin-1")
     _, token = invited(alice, other_team, dana.email)
-    link = f"/invitations/{token}/"
-    client.get(link)
-    assert through_company(client, "erin-1", to=link)["Location"] == link
-    client.post(link)
+    client.get(f"/invitations/{token}/")
+    assert through_company(client, "erin-1", to=JOIN)["Location"] == JOIN
+    client.post(JOIN)
     assert TeamMembership.objects.filter(team=other_team, membership=dana.membership).exists()
 
 
@@ -238,7 +239,7 @@ def test_name_comes_from_the_provider_as_far_as_there_is_room(
     client: Client, link: str, subject: str, name: str
 ) -> None:
     client.get(link)
-    through_company(client, subject)
+    through_company(client, subject, to=JOIN)
     assert User.objects.get(email="erin@example.com").name == name
 
 
@@ -246,7 +247,7 @@ def test_nothing_is_saved_if_the_audit_row_fails(client: Client, link: str, requ
     client.get(link)
     client.raise_request_exception = False
     request.getfixturevalue("broken_log")
-    assert through_company(client, "erin-1").status_code == 500
+    assert through_company(client, "erin-1", to=JOIN).status_code == 500
     assert not User.objects.filter(email="erin@example.com").exists()
     assert (SocialAccount.objects.count(), Invitation.objects.get().accepted_at) == (0, None)
 
@@ -256,7 +257,7 @@ def test_account_is_not_made_without_an_invitation_even_at_the_last_moment(
 ) -> None:
     monkeypatch.setattr("accounts.adapters.SocialAccountAdapter.is_open_for_signup", lambda *_: True)
     client.raise_request_exception = False
-    assert through_company(client, "erin-1").status_code == 500
+    assert through_company(client, "erin-1", to=JOIN).status_code == 500
     assert not User.objects.filter(email__startswith="erin").exists()
 
 
@@ -348,7 +349,7 @@ def test_only_providers_that_know_the_person_are_offered_again(alice_client: Cli
 
 def test_someone_of_two_teams_is_one_person(client: Client, alice: Person, link: str, other_team: Team) -> None:
     client.get(link)
-    through_company(client, "erin-1")
+    through_company(client, "erin-1", to=JOIN)
     user = User.objects.get(email="erin@example.com")
     actions.add_to_team(team=other_team, user=user, role=Role.DEVELOPER, at=NOON)
     assert user.memberships.count() == 1

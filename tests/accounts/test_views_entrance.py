@@ -13,10 +13,20 @@ from django.utils import timezone
 from accounts import actions
 from accounts.models import Invitation, Organization, OrganizationMembership, Role, Team, TeamMembership, User
 from accounts.setup_link import is_setup_token, setup_link
-from tests.accounts.scenes import FRAGMENT, event_names, invited, is_page, last_event, text_of, together
+from tests.accounts.scenes import (
+    FRAGMENT,
+    event_names,
+    everything_in_sessions,
+    invited,
+    is_page,
+    last_event,
+    text_of,
+    together,
+)
 from tests.cast import NOON, PASSWORD, Person
 
 SignIn = Callable[[Person], Client]
+JOIN = "/invitations/"
 SETUP = {"organization_name": "Northwind", "email": "Alice@example.com", "password": PASSWORD}
 SIGNED_IN_PAGES = [
     "/",
@@ -73,6 +83,14 @@ def test_setup_signs_in_on_record(client: Client, db: None) -> None:
     )
 
 
+def test_setup_makes_an_account_that_is_on_the_organizations_page(client: Client, db: None) -> None:
+    client.post(setup_url(), SETUP)
+    shown = client.get("/audit/?target_table=users&action=create")
+    assert [(row.event, row.target_label, row.actor_label) for row in shown.context["events"]] == [
+        ("user.created", "alice@example.com", "set-up link")
+    ]
+
+
 def test_setup_counts_as_a_recent_sign_in(client: Client, db: None) -> None:
     client.post(setup_url(), SETUP)
     assert client.get("/integrations/new/").status_code == 200
@@ -110,6 +128,14 @@ def test_setup_refuses_what_breaks_a_rule(client: Client, db: None, typed: dict[
     assert (response.status_code, [*response.context["form"].errors]) == (422, [field])
     assert User.objects.count() == 0
     assert f'value="{(SETUP | typed)["password"]}"' not in response.content.decode()
+
+
+def test_setup_sent_with_nothing_is_a_form_filled_in_wrongly(client: Client, db: None) -> None:
+    response = client.post(setup_url())
+    assert (response.status_code, [*response.context["form"].errors]) == (
+        422,
+        ["organization_name", "email", "password"],
+    )
 
 
 def test_setup_lost_to_someone_else_says_so(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +249,10 @@ def roles_of(email: str) -> list[tuple[str, str]]:
 
 
 def test_invitation_says_who_invites_to_what(client: Client, link: str) -> None:
-    response = client.get(link)
+    opened = client.get(link)
+    assert (opened.status_code, opened["Location"]) == (302, JOIN)
+    assert "no-store" in opened["Cache-Control"]
+    response = client.get(JOIN)
     page = text_of(response)
     assert "Join Payments" in page
     assert "Northwind invites erin@example.com as Developer" in page
@@ -232,13 +261,14 @@ def test_invitation_says_who_invites_to_what(client: Client, link: str) -> None:
 
 def test_invitation_leaves_its_digest_and_not_its_token_in_the_session(client: Client, link: str) -> None:
     client.get(link)
-    stored = str(Session.objects.get().get_decoded())
+    stored = everything_in_sessions()
     assert actions.token_digest(link.split("/")[2]) in stored
     assert link.split("/")[2] not in stored
 
 
 def test_invitation_makes_the_account_and_signs_in(client: Client, link: str, team: Team) -> None:
-    response = client.post(link, {"name": "Erin", "password": PASSWORD})
+    client.get(link)
+    response = client.post(JOIN, {"name": "Erin", "password": PASSWORD})
     assert (response.status_code, response["Location"]) == (302, "/")
     assert roles_of("erin@example.com") == [("Payments", "developer")]
     user = User.objects.get(email="erin@example.com")
@@ -254,29 +284,120 @@ def test_invitation_makes_the_account_and_signs_in(client: Client, link: str, te
         {"name": "Erin", "password": "erin@example.com"},
         {"name": "Erin Elizabeth Smith", "password": "erin elizabeth smith"},
         {"name": "", "password": PASSWORD},
+        {},
     ],
 )
 def test_invitation_refuses_what_breaks_a_rule(client: Client, link: str, typed: dict[str, str]) -> None:
-    response = client.post(link, typed)
+    client.get(link)
+    response = client.post(JOIN, typed)
     assert response.status_code == 422
+    assert response.context["form"].errors
     assert not User.objects.filter(email="erin@example.com").exists()
     assert Invitation.objects.get().accepted_at is None
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_invitation_works_once(client: Client, link: str, method: str) -> None:
-    client.post(link, {"name": "Erin", "password": PASSWORD})
-    response = getattr(Client(), method)(link, {"name": "Mallory", "password": PASSWORD})
-    assert response.status_code == 410
-    assert "This invitation no longer works" in text_of(response)
+    second = Client()
+    for browser in (client, second):
+        browser.get(link)
+    client.post(JOIN, {"name": "Erin", "password": PASSWORD})
+    for response in (
+        getattr(second, method)(JOIN, {"name": "Mallory", "password": PASSWORD}),
+        Client().get(link),
+    ):
+        assert response.status_code == 410
+        assert "This invitation no longer works" in text_of(response)
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_invitation_ends_after_a_week(client: Client, bob: Person, team: Team, method: str) -> None:
-    _, token = invited(bob, team, at=timezone.now() - timedelta(days=7))
-    response = getattr(client, method)(f"/invitations/{token}/", {"name": "Erin", "password": PASSWORD})
+    invitation, token = invited(bob, team, at=timezone.now() - timedelta(days=6))
+    assert client.get(f"/invitations/{token}/").status_code == 302
+    Invitation.objects.filter(pk=invitation.pk).update(expires_at=timezone.now())
+    for response in (
+        getattr(client, method)(JOIN, {"name": "Erin", "password": PASSWORD}),
+        Client().get(f"/invitations/{token}/"),
+    ):
+        assert response.status_code == 410
+        assert "Join Payments" not in text_of(response)
+    assert not User.objects.filter(email="erin@example.com").exists()
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_invitation_that_nobody_opened_is_none(client: Client, link: str, method: str) -> None:
+    response = getattr(client, method)(JOIN, {"name": "Erin", "password": PASSWORD})
     assert response.status_code == 410
-    assert "Join Payments" not in text_of(response)
+    assert "This invitation no longer works" in text_of(response)
+    assert not User.objects.filter(email="erin@example.com").exists()
+
+
+def test_invitation_is_opened_by_a_get_and_accepted_under_another_address(client: Client, link: str) -> None:
+    response = client.post(link, {"name": "Erin", "password": PASSWORD})
+    assert (response.status_code, response["Allow"]) == (405, "GET")
+    assert not User.objects.filter(email="erin@example.com").exists()
+
+
+def test_invitation_made_up_is_opened_by_nobody(client: Client, link: str) -> None:
+    response = client.get("/invitations/no-such-token/")
+    assert response.status_code == 410
+    assert Session.objects.count() == 0
+
+
+def test_invitation_leaves_its_token_on_no_later_page(client: Client, link: str) -> None:
+    token = link.split("/")[2]
+    opened = client.get(link)
+    answers = [
+        opened,
+        client.get(opened["Location"]),
+        client.post(JOIN, {}),
+        client.get(f"/account/sign-in/?next={JOIN}"),
+        client.post(JOIN, {"name": "Erin", "password": PASSWORD}),
+        client.get("/"),
+    ]
+    assert [answer.status_code for answer in answers] == [302, 200, 422, 200, 302, 200]
+    for answer in answers:
+        assert token not in f"{answer.headers} {answer.content.decode()}"
+    assert token not in everything_in_sessions()
+
+
+def test_invitation_is_gone_from_the_session_once_it_is_accepted(client: Client, link: str) -> None:
+    client.get(link)
+    client.post(JOIN, {"name": "Erin", "password": PASSWORD})
+    assert actions.token_digest(link.split("/")[2]) not in everything_in_sessions()
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_invitation_by_someone_who_left_is_void(client: Client, bob: Person, link: str, method: str) -> None:
+    client.get(link)
+    bob.membership.delete()
+    for response in (
+        getattr(client, method)(JOIN, {"name": "Erin", "password": PASSWORD}),
+        Client().get(link),
+    ):
+        assert response.status_code == 410
+        assert "This invitation no longer works" in text_of(response)
+    assert not User.objects.filter(email="erin@example.com").exists()
+
+
+def test_account_made_by_an_invitation_is_on_the_organizations_page(
+    client: Client, alice_client: Client, link: str
+) -> None:
+    client.get(link)
+    client.post(JOIN, {"name": "Erin", "password": PASSWORD})
+    shown = alice_client.get("/audit/?target_table=users&action=create")
+    assert [(row.event, row.target_label, row.actor_label) for row in shown.context["events"]] == [
+        ("user.created", "erin@example.com", "invitation link")
+    ]
+
+
+def test_account_made_by_an_invitation_is_on_no_other_organizations_page(
+    client: Client, charlie_client: Client, link: str
+) -> None:
+    client.get(link)
+    client.post(JOIN, {"name": "Erin", "password": PASSWORD})
+    shown = charlie_client.get("/audit/?target_table=users&action=create")
+    assert [*shown.context["events"]] == []
 
 
 def test_invitation_lost_to_someone_else_says_so(client: Client, link: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +405,8 @@ def test_invitation_lost_to_someone_else_says_so(client: Client, link: str, monk
         raise actions.InvitationNotUsable
 
     monkeypatch.setattr(actions, "register_invited", refuse)
-    assert client.post(link, {"name": "Erin", "password": PASSWORD}).status_code == 410
+    client.get(link)
+    assert client.post(JOIN, {"name": "Erin", "password": PASSWORD}).status_code == 410
 
 
 def test_invitation_signed_in_lost_to_someone_else_says_so(
@@ -294,22 +416,24 @@ def test_invitation_signed_in_lost_to_someone_else_says_so(
         raise actions.InvitationNotUsable
 
     monkeypatch.setattr(actions, "accept_invitation", refuse)
-    assert erin_client.post(link).status_code == 410
+    erin_client.get(link)
+    assert erin_client.post(JOIN).status_code == 410
 
 
 def test_invitation_for_an_existing_account_asks_to_sign_in(client: Client, link: str, erin_client: Client) -> None:
-    response = client.post(link, {"name": "Mallory", "password": "something else entirely"})
+    client.get(link)
+    response = client.post(JOIN, {"name": "Mallory", "password": "something else entirely"})
     assert response.status_code == 422
     assert "There is an account with this address already. Sign in below to accept." in text_of(response)
-    assert f"/account/sign-in/?next={link}" in response.content.decode()
+    assert f"/account/sign-in/?next={JOIN}" in response.content.decode()
     assert User.objects.get(email="erin@example.com").check_password(PASSWORD)
 
 
 def test_invitation_is_accepted_signed_in(erin_client: Client, link: str) -> None:
-    shown = erin_client.get(link)
+    shown = erin_client.get(link, follow=True)
     assert "Join team" in text_of(shown)
     assert shown.context["form"] is None
-    response = erin_client.post(link)
+    response = erin_client.post(JOIN)
     assert (response.status_code, response["Location"]) == (302, "/")
     assert roles_of("erin@example.com") == [("Payments", "developer"), ("Platform", "developer")]
     event = last_event()
@@ -317,11 +441,11 @@ def test_invitation_is_accepted_signed_in(erin_client: Client, link: str) -> Non
 
 
 def test_invitation_of_someone_else_is_not_accepted(dana_client: Client, link: str) -> None:
-    shown = dana_client.get(link)
+    shown = dana_client.get(link, follow=True)
     assert "You are signed in as dana@example.com. Sign out, then open the link again as erin@example.com." in (
         text_of(shown)
     )
-    response = dana_client.post(link)
+    response = dana_client.post(JOIN)
     assert (response.status_code, response.context["is_wrong_user"]) == (403, True)
     assert Invitation.objects.get().accepted_at is None
 
@@ -329,7 +453,8 @@ def test_invitation_of_someone_else_is_not_accepted(dana_client: Client, link: s
 def test_invitation_to_ones_own_team_says_so(erin_client: Client, bob: Person, team: Team, link: str) -> None:
     user = User.objects.get(email="erin@example.com")
     actions.add_to_team(team=team, user=user, role=Role.DEVELOPER, at=NOON)
-    response = erin_client.post(link, follow=True)
+    erin_client.get(link)
+    response = erin_client.post(JOIN, follow=True)
     assert response.redirect_chain == [("/", 302)]
     assert "You are in Payments already." in text_of(response)
 
@@ -337,7 +462,8 @@ def test_invitation_to_ones_own_team_says_so(erin_client: Client, bob: Person, t
 def test_invitation_from_elsewhere_leads_into_that_organization(charlie: Person, erin_client: Client) -> None:
     far = Team.objects.get(organization=charlie.membership.organization)
     _, token = invited(charlie, far)
-    erin_client.post(f"/invitations/{token}/")
+    erin_client.get(f"/invitations/{token}/")
+    erin_client.post(JOIN)
     response = erin_client.get("/")
     assert response.wsgi_request.member.organization.name == "Elsewhere"  # type: ignore[attr-defined] # a page's
 
@@ -419,6 +545,10 @@ ELSEWHERE = [
     "https://testserver@evil.example/",
     "https://evil.example/?testserver",
     "/\t/evil.example/",
+    "http://localhost/",
+    "http://127.0.0.1:9000/",
+    "http://[::1]/",
+    "//localhost/",
     "",
 ]
 
@@ -429,7 +559,9 @@ def test_theme_leads_nowhere_else(client: Client, alice: Person, url: str) -> No
 
 
 @pytest.mark.parametrize("url", [url for url in ELSEWHERE if url])
-def test_sign_in_leads_nowhere_else(client: Client, alice: Person, url: str) -> None:
+def test_sign_in_leads_nowhere_else(client: Client, alice: Person, url: str, settings: Any) -> None:
+    # As the portal has them: it answers to these names, and whatever else listens on the machine does too.
+    settings.ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1", "[::1]"]
     response = client.post("/account/sign-in/", {"login": alice.email, "password": PASSWORD, "next": url})
     assert (response.status_code, response["Location"]) == (302, "/")
 

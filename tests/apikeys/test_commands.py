@@ -108,8 +108,8 @@ def test_issue_key_asks_which_organization_if_there_are_several(alice: Person, c
 
 
 ERRORS: dict[str, tuple[dict[str, str | None], str]] = {
-    "blank name": ({"name": "  "}, "A name has 1 to 100 characters."),
-    "long name": ({"name": "x" * 101}, "A name has 1 to 100 characters."),
+    "blank name": ({"name": "  "}, "A name has 1 to 100 characters, and none that cannot be seen."),
+    "long name": ({"name": "x" * 101}, "A name has 1 to 100 characters, and none that cannot be seen."),
     "unknown organization": ({"organization": "Nowhere"}, "There is no organization called Nowhere."),
     "unknown issuer": ({"issuer": "zoe@example.com"}, "Nobody has an account with the address zoe@example.com."),
     "issuer elsewhere": (

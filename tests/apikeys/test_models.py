@@ -212,7 +212,6 @@ def test_outsiders_key_sees_nothing_of_ours(lot: dict[str, Issued], issue: Issue
 def in_state(name: str, at: datetime) -> bool:
     keys = ApiKey.objects.all()
     states: dict[str, Any] = {
-        "usable": keys.usable(at=at),
         "active": keys.active(at=at),
         "expired": keys.expired(at=at),
         "revoked": keys.revoked(),
@@ -230,7 +229,6 @@ def test_key_expires_exactly_at_its_second(
 ) -> None:
     issue(dana, project, expires_at=later(days=30))
     assert in_state("active", at) is is_active
-    assert in_state("usable", at) is is_active
     assert in_state("expired", at) is not is_active
 
 
@@ -239,11 +237,10 @@ def test_key_without_expiry_never_expires(issued: Issued) -> None:
     assert not in_state("expired", later(days=40_000))
 
 
-def test_disabled_key_is_active_and_needs_attention_but_is_not_usable(issued: Issued) -> None:
+def test_disabled_key_has_not_ended_and_needs_attention(issued: Issued) -> None:
     disable_key(api_key=issued.row, at=NOON)
     assert in_state("active", NOON)
     assert in_state("attention", NOON)
-    assert not in_state("usable", NOON)
 
 
 def test_revoked_key_is_revoked_and_nothing_else(issue: Issue, dana: Person, project: Project) -> None:
@@ -251,7 +248,7 @@ def test_revoked_key_is_revoked_and_nothing_else(issue: Issue, dana: Person, pro
     mark_exposed(key_id=issued.row.pk, at=NOON)
     revoke_key(principal=None, api_key=issued.row, at=NOON)
     for at in (NOON, later(days=2)):
-        found = {name for name in ("usable", "active", "expired", "revoked", "attention") if in_state(name, at)}
+        found = {name for name in ("active", "expired", "revoked", "attention") if in_state(name, at)}
         assert found == {"revoked"}
 
 

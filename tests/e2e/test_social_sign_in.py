@@ -235,7 +235,10 @@ def test_a_stale_session_with_a_password_keeps_what_was_typed(portal: Portal, pa
     expect(heading(page, "Confirm it is you")).to_be_visible()
     page.get_by_label("Password").fill(ALICE.password)
     page.get_by_role("button", name="Confirm").click()
-    # Nothing is typed twice: the posted form goes on, and its answer is the key.
+    # Nothing is typed twice: the form comes back as it was sent.
+    expect(sheet(page).get_by_label("Name")).to_have_value("typed-before-lunch")
+    expect(sheet(page).locator("[name=permissions]:checked")).to_have_value("projects:read")
+    sheet(page).get_by_role("button", name="Issue key").click()
     key = revealed(page)
     page.get_by_role("button", name="Copy key").click()
     page.get_by_role("link", name="Done").click()

@@ -17,6 +17,7 @@ from accounts import actions
 from accounts.lookup import one_organization
 from accounts.models import Organization, Role, User
 from audit.context import happening_in
+from keyportal.names import RULE, is_plain
 
 
 class Command(BaseCommand):
@@ -37,6 +38,9 @@ class Command(BaseCommand):
             validate_email(email)
         except ValidationError as error:
             raise CommandError(f"{email} is no email address.") from error
+        for text in filter(None, (organization, name)):
+            if not is_plain(text):
+                raise CommandError(RULE)
         user = User.objects.filter(email=email.strip().lower()).first()
         if user and not existing:
             # Whoever was invited may have let someone else choose the password: this must be meant.

@@ -12,6 +12,7 @@ from accounts.models import Organization, OrganizationMembership, Project, Role,
 from accounts.principals import Principal, principal_of
 from apikeys import actions, permissions
 from apikeys.models import ApiKey
+from keyportal import names
 
 
 class Command(BaseCommand):
@@ -53,8 +54,8 @@ class Command(BaseCommand):
 
 
 def _name(text: str) -> str:
-    if not text.strip() or len(text.strip()) > 100:
-        raise CommandError("A name has 1 to 100 characters.")
+    if not names.is_plain(text):
+        raise CommandError(names.RULE)
     return text
 
 

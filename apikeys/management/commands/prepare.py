@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from accounts.models import User
 from accounts.setup_link import setup_link
@@ -18,6 +19,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # Whatever is made from here on is for the portal's own user alone.
         os.umask(0o077)
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # A migration of a large table may take longer than any request.
+                cursor.execute("SET statement_timeout = 0")
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
         if os.environ.get("KEYPORTAL_DEMO", "") not in {"", "0"}:
