@@ -155,6 +155,8 @@ def create_project(*, principal: Principal, team: Team, name: str, at: datetime)
 def invite(*, principal: Principal, team: Team, email: str, role: Role, at: datetime) -> tuple[Invitation, str]:
     """Keep a place in a team for an address; return the invitation and its link's token, which is not stored.
 
+    It replaces an earlier one that nobody has accepted.
+
     :raises NotAllowed: unless the caller administers the team.
     :raises AlreadyMember: if the address belongs to someone in the team.
     """
@@ -162,6 +164,9 @@ def invite(*, principal: Principal, team: Team, email: str, role: Role, at: date
     email = email.strip().lower()
     if TeamMembership.objects.filter(team=team, membership__user__email=email).exists():
         raise AlreadyMember
+    # The newest link is the one that counts: who asks for another has lost the first, or sent it astray.
+    for earlier in Invitation.objects.select_for_update().filter(team=team, email=email, accepted_at=None):
+        earlier.delete()
     token = secrets.token_urlsafe(32)
     invitation = Invitation.objects.create(
         team=team,

@@ -67,6 +67,8 @@ class ResetPasswordForm(account.ResetPasswordForm):  # type: ignore[misc] # alla
 
 def _check_password(form: forms.Form, user: User) -> None:
     """Check a new password against the rules, among them that it is not the person's own name or address."""
+    if "password" in form.errors:
+        return
     try:
         validate_password(form.cleaned_data.get("password", ""), user=user)
     except ValidationError as error:

@@ -52,7 +52,8 @@ def _by_the_clock(api_key: ApiKey, at: datetime) -> Health:
 
 
 def days(span: timedelta) -> str:
-    """Say a span in whole days."""
+    """Say a span in days, to the nearest: a key issued a moment ago for 90 days has 90."""
     if span < timedelta(days=1):
         return "less than a day"
-    return "1 day" if span.days == 1 else f"{span.days} days"
+    count = round(span / timedelta(days=1))
+    return "1 day" if count == 1 else f"{count} days"

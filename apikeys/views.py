@@ -174,10 +174,12 @@ def _already_issued(request: MemberRequest, issue_id: UUID) -> HttpResponse:
 @require_GET
 def key_detail(request: MemberRequest, key_id: UUID) -> HttpResponse:
     api_key = get_object_or_404(ApiKey.objects.visible_to(request.principal).with_places(), pk=key_id)
+    at = timezone.now()
     role = issuer_role(api_key.prefix)
     events = visible_events(request).filter(target_table="api_keys", target_id=str(api_key.pk))
     context = {
-        "row": key_row(api_key, request.principal, at=timezone.now()),
+        "row": key_row(api_key, request.principal, at=at),
+        "is_ended": api_key.state_at(at) in {"revoked", "expired"},
         "permissions": _permission_lines(api_key, role),
         "role": Role(role.value).label.lower() if role else "nobody here any more",
         "events": events[:EVENTS_SHOWN],

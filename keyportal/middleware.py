@@ -49,7 +49,7 @@ class RequestContextMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: PortalRequest) -> HttpResponseBase:
-        _make_readable(request)
+        _drop_malformed_session(request)
         request.request_id = str(uuid7())
         request.client_address = client_address(request)
         request.log_fields = {}
@@ -73,14 +73,10 @@ class RequestContextMiddleware:
         return response
 
 
-def _make_readable(request: HttpRequest) -> None:
-    """Take from a request what no browser of ours sends, and would fail wherever it is first looked at."""
-    # A client may name any codec of Python's as its charset, and some decode no text. The public setter would read
-    # the query, which may be refused, before the request has an id.
-    request._encoding = "utf-8"  # type: ignore[attr-defined] # the stubs know the setter only
+def _drop_malformed_session(request: HttpRequest) -> None:
+    """Take a session from a request that none of ours can be: PostgreSQL refuses a query with NUL in it, for one."""
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     if session_key is not None and not _SESSION_KEY.fullmatch(session_key):
-        # PostgreSQL refuses a query with NUL in it, for one.
         del request.COOKIES[settings.SESSION_COOKIE_NAME]
 
 

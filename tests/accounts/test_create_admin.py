@@ -90,9 +90,7 @@ def test_create_admin_raises_an_existing_member_and_asks_for_no_password(
 @pytest.mark.parametrize("email", ["dana@example.com", "DANA@example.com"])
 def test_create_admin_raises_nobody_by_accident(dana: Person, typed: io.StringIO, email: str) -> None:
     before = AuditEvent.objects.count()
-    assert refusal(email) == (
-        "dana@example.com has had an account since 2026-03-02. If it is theirs, add --existing."
-    )
+    assert refusal(email) == ("dana@example.com has had an account since 2026-03-02. If it is theirs, add --existing.")
     assert (super_admins(), AuditEvent.objects.count()) == ([], before)
     assert typed.tell() == 0
 

@@ -150,15 +150,14 @@ def test_invitation_is_void_once_its_inviter(
     invitation, token = invited(bob, team, at=NOON)
     happens(bob, team)
     before = AuditEvent.objects.count()
+    uses: dict[str, Callable[[], object]] = {
+        "find": lambda: actions.find_invitation(token, at=NOON),
+        "pending": lambda: actions.pending_invitation(invitation.token_digest, at=NOON),
+        "accept": lambda: actions.accept_invitation(invitation=invitation, user=bob.user, at=NOON),
+        "register": lambda: actions.register_invited(invitation=invitation, name="Erin", password=PASSWORD, at=NOON),
+    }
     with pytest.raises(actions.InvitationNotUsable):
-        if use == "find":
-            actions.find_invitation(token, at=NOON)
-        elif use == "pending":
-            actions.pending_invitation(invitation.token_digest, at=NOON)
-        elif use == "register":
-            actions.register_invited(invitation=invitation, name="Erin", password=PASSWORD, at=NOON)
-        else:
-            actions.accept_invitation(invitation=invitation, user=bob.user, at=NOON)
+        uses[use]()
     invitation.refresh_from_db()
     assert invitation.accepted_at is None
     assert (User.objects.count(), AuditEvent.objects.count()) == (1, before)

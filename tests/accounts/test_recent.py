@@ -1,15 +1,23 @@
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.test import Client
 
 from accounts.models import Project
 from apikeys.models import ApiKey
-from tests.accounts.scenes import FRAGMENT, event_names, is_page, sign_in_old, text_of, without_password
+from tests.accounts.scenes import (
+    FRAGMENT,
+    event_names,
+    everything_in_sessions,
+    is_page,
+    sign_in_old,
+    text_of,
+    without_password,
+)
 from tests.cast import PASSWORD, Issued, Person
 
 KEY = re.compile(r"kp_sk_live_[0-9A-Za-z]{8}_[0-9A-Za-z]{32}")
@@ -29,8 +37,20 @@ def filled_in(project: Project) -> dict[str, Any]:
     }
 
 
-def confirm(client: Client, password: str = PASSWORD) -> Any:
-    return client.post("/account/reauthenticate/", {"password": password, "next": "/integrations/new/"})
+def confirm(client: Client, password: str = PASSWORD, *, to: str = "/integrations/new/") -> Any:
+    return client.post("/account/reauthenticate/", {"password": password, "next": to})
+
+
+def way_back(asked: str) -> str:
+    """Return the address to which who was asked again comes back."""
+    [address] = parse_qs(urlsplit(asked).query)["next"]
+    return address
+
+
+def typed_in(form: Any) -> dict[str, Any]:
+    """Return what a browser would send if the form were sent as it is shown."""
+    values = {field.name: field.value() for field in form}
+    return {name: "" if value is None else value for name, value in values.items()}
 
 
 @pytest.mark.parametrize("seconds", [0, 15 * 60 - 5])
@@ -76,51 +96,132 @@ def test_wrong_password_leads_nowhere(dana_client: Client, filled_in: dict[str, 
 
 
 @pytest.mark.parametrize("headers", [{}, FRAGMENT], ids=["page", "fragment"])
-def test_posted_form_goes_on_after_the_password(
+def test_posted_form_is_filled_in_again_after_the_password(
     dana_client: Client, filled_in: dict[str, Any], headers: dict[str, str]
 ) -> None:
     sign_in_old(dana_client)
     stopped = dana_client.post("/integrations/new/", filled_in, headers=headers)
-    assert stopped["HX-Redirect" if headers else "Location"] == REAUTHENTICATE
+    asked = stopped["HX-Redirect" if headers else "Location"]
+    assert asked.startswith("/account/reauthenticate/?next=%2Fintegrations%2Fnew%2F%3F")
     assert ApiKey.objects.count() == 0
-    revealed = confirm(dana_client)
+    come_back = confirm(dana_client, to=way_back(asked))
+    assert (come_back.status_code, come_back["Location"]) == (302, way_back(asked))
+    assert ApiKey.objects.count() == 0
+    form = dana_client.get(come_back["Location"]).context["form"]
+    shown = typed_in(form)
+    assert {name: shown[name] for name in filled_in if name != "issue_id"} == {
+        name: value for name, value in filled_in.items() if name != "issue_id"
+    }
+    revealed = dana_client.post("/integrations/new/", shown)
     api_key = ApiKey.objects.get()
-    assert (api_key.name, api_key.project_id, api_key.permissions) == (
+    assert (api_key.name, str(api_key.project_id), api_key.permissions, api_key.environment) == (
         "ci of the checkout",
-        api_key.project_id,
+        filled_in["project"],
         ["projects:read"],
+        "live",
     )
-    # It answers the password's plain form, so it is a page, however the first form was sent.
     assert (revealed.status_code, is_page(revealed)) == (200, True)
     assert {match.rpartition("_")[0] for match in KEY.findall(revealed.content.decode())} == {api_key.label}
     assert "no-store" in revealed["Cache-Control"]
     assert event_names(target_table="api_keys") == ["api_key.created"]
 
 
-def test_posted_form_goes_on_once(dana_client: Client, filled_in: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"scope": "team", "project": "", "team": "{team}"},
+        {"permissions": ["projects:read", "keys:read"]},
+        {"expiry": "date", "expires_on": "2031-05-06"},
+        {"name": "a & b = c? ünd # 100%"},
+        {"environment": "test"},
+    ],
+    ids=["team", "permissions", "date", "name", "environment"],
+)
+def test_every_field_of_the_posted_form_comes_back(
+    bob: Person, bob_client: Client, filled_in: dict[str, Any], typed: dict[str, Any]
+) -> None:
+    [team_id] = bob.principal.team_ids
+    sent = filled_in | {name: value.format(team=team_id) if name == "team" else value for name, value in typed.items()}
+    sign_in_old(bob_client)
+    asked = bob_client.post("/integrations/new/", sent)["Location"]
+    come_back = confirm(bob_client, to=way_back(asked))["Location"]
+    shown = typed_in(bob_client.get(come_back).context["form"])
+    del sent["issue_id"]
+    assert {name: shown[name] for name in sent} == sent
+
+
+def test_password_given_twice_issues_nothing_by_itself(dana_client: Client, filled_in: dict[str, Any]) -> None:
     sign_in_old(dana_client)
-    dana_client.post("/integrations/new/", filled_in)
-    confirm(dana_client)
-    again = confirm(dana_client)
-    assert again["Location"] == "/integrations/new/"
-    assert ApiKey.objects.count() == 1
+    back = way_back(dana_client.post("/integrations/new/", filled_in)["Location"])
+    for _ in range(2):
+        assert confirm(dana_client, to=back)["Location"] == back
+        assert dana_client.get(back).status_code == 200
+    assert ApiKey.objects.count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["Bearer kp_sk_live_typedbyh_", "Basic "])
+def test_posted_form_leaves_nothing_of_itself_in_any_session(
+    dana_client: Client, filled_in: dict[str, Any], scheme: str
+) -> None:
+    sign_in_old(dana_client)
+    headers = {"Authorization": f"{scheme}somebodyssecretthatnobodykeeps", "X-Token": "another-secret"}
+    stopped = dana_client.post(
+        "/integrations/new/", filled_in | {"password": PASSWORD, "note": "not a field"}, headers=headers
+    )
+    assert stopped.status_code == 302
+    # What may come back is in the address, and only that.
+    for secret in ("somebodyssecretthatnobodykeeps", "another-secret", "not+a+field", "issue_id", "sentence"):
+        assert secret not in unquote(stopped["Location"])
+    stored = everything_in_sessions()
+    assert "account_authentication_methods" in stored
+    for typed in (
+        "somebodyssecretthatnobodykeeps",
+        "another-secret",
+        PASSWORD,
+        "not a field",
+        "ci of the checkout",
+        "Authorization",
+        "HTTP_",
+    ):
+        assert typed not in stored
+
+
+def test_password_that_was_to_be_set_is_in_no_session_and_in_no_address(
+    dana: Person, sign_in_as: Callable[[Person], Client]
+) -> None:
+    without_password(dana)
+    dana.user.refresh_from_db()
+    client = sign_in_as(dana)
+    sign_in_old(client)
+    typed = "a sentence typed too late by dana"
+    headers = {"Authorization": "Bearer somebodyssecret"}
+    stopped = client.post("/account/password/set/", {"password1": typed, "password2": typed}, headers=headers)
+    assert (stopped.status_code, stopped["Location"]) == (
+        302,
+        "/account/confirm/?next=%2Faccount%2Fpassword%2Fset%2F",
+    )
+    for secret in (typed, "typed too late", "somebodyssecret", "password1"):
+        assert secret not in everything_in_sessions()
 
 
 def test_key_that_was_issued_so_is_in_no_session(dana_client: Client, filled_in: dict[str, Any]) -> None:
     sign_in_old(dana_client)
-    dana_client.post("/integrations/new/", filled_in)
-    [key, *_] = KEY.findall(confirm(dana_client).content.decode())
-    sessions = "".join(str(session.get_decoded()) for session in Session.objects.all())
-    assert key.rpartition("_")[2] not in sessions
-    assert "ci of the checkout" not in sessions
+    back = way_back(dana_client.post("/integrations/new/", filled_in)["Location"])
+    confirm(dana_client, to=back)
+    [key, *_] = KEY.findall(dana_client.post("/integrations/new/", filled_in).content.decode())
+    assert key.rpartition("_")[2] not in everything_in_sessions()
+    assert "ci of the checkout" not in everything_in_sessions()
 
 
 def test_form_filled_in_wrongly_comes_back_after_the_password(dana_client: Client, filled_in: dict[str, Any]) -> None:
     sign_in_old(dana_client)
-    dana_client.post("/integrations/new/", filled_in | {"scope": "org"})
-    response = confirm(dana_client)
-    assert response.status_code == 422
-    assert 'value="ci of the checkout"' in response.content.decode()
+    back = way_back(dana_client.post("/integrations/new/", filled_in | {"scope": "org"})["Location"])
+    confirm(dana_client, to=back)
+    form = dana_client.get(back)
+    assert form.status_code == 200
+    assert 'value="ci of the checkout"' in form.content.decode()
+    refused = dana_client.post("/integrations/new/", typed_in(form.context["form"]) | {"scope": "org"})
+    assert (refused.status_code, ApiKey.objects.count()) == (422, 0)
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -132,7 +233,13 @@ def test_stale_without_a_password_signs_in_again(
     client = sign_in_as(dana)
     sign_in_old(client)
     response = getattr(client, method)("/integrations/new/", filled_in if method == "post" else None)
-    assert response["Location"] == "/account/confirm/?next=%2Fintegrations%2Fnew%2F"
+    assert response["Location"].startswith("/account/confirm/?")
+    back = urlsplit(way_back(response["Location"]))
+    kept = {} if method == "get" else {name: filled_in[name] for name in filled_in if name != "issue_id"}
+    assert (back.path, {name: [value] if isinstance(value, str) else value for name, value in kept.items()}) == (
+        "/integrations/new/",
+        parse_qs(back.query),
+    )
     assert "Confirm it is you" in text_of(client.get(response["Location"]))
     assert ApiKey.objects.count() == 0
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.auth.models import AnonymousUser
+from django.core import serializers
 from django.test import Client
 
 from accounts import actions
 from accounts.models import Role, Team, User
+from audit.models import AuditEvent
 from tests.accounts.scenes import event_names, last_event, sign_in_old, text_of, without_password
 from tests.cast import NOON, PASSWORD, Person
 
@@ -73,6 +75,63 @@ def test_sign_in_refused_opens_no_session(client: Client, alice: Person, email: 
     assert not is_signed_in(client)
     assert "notice is-error" in response.content.decode()
     assert event_names(event="user.signed_in") == []
+
+
+@pytest.mark.parametrize("typed", ["alice@example.com", " ALICE@example.com"])
+def test_wrong_password_is_on_record_where_its_owner_is(client: Client, alice: Person, typed: str) -> None:
+    response = sign_in(client, typed, "not the password of alice")
+    assert last_event() | {"at": None} == {
+        "at": None,
+        "organization_id": alice.membership.organization_id,
+        "team_id": None,
+        "project_id": None,
+        "actor_kind": "anonymous",
+        "actor_id": None,
+        "actor_label": "anonymous",
+        "target_table": "users",
+        "target_id": str(alice.user.pk),
+        "target_label": "alice@example.com",
+        "action": "event",
+        "event": "user.sign_in_failed",
+        "changes": {},
+        "request_id": response["X-Request-Id"],
+        "address": "127.0.0.1",
+    }
+
+
+def test_wrong_password_is_on_its_owners_organizations_page(client: Client, alice: Person, dana: Person) -> None:
+    sign_in(client, dana.email, "not the password of dana")
+    sign_in(client, alice.email)
+    shown = client.get("/audit/?target_table=users&action=event")
+    assert [(row.event, row.target_label) for row in shown.context["events"]] == [
+        ("user.signed_in", "alice@example.com"),
+        ("user.sign_in_failed", "dana@example.com"),
+    ]
+
+
+def test_sign_in_of_nobody_is_on_record_and_names_nobody(client: Client, alice: Person) -> None:
+    # A password in the wrong field must not end up in the log.
+    typed = "my-secret-sentence@example.com"
+    sign_in(client, typed, "and another secret of mine")
+    event = last_event()
+    assert (event["event"], event["target_id"], event["target_label"], event["organization_id"]) == (
+        "user.sign_in_failed",
+        "",
+        "",
+        None,
+    )
+    assert "secret" not in serializers.serialize("json", AuditEvent.objects.all())
+
+
+def test_wrong_password_is_in_no_audit_row(client: Client, alice: Person) -> None:
+    sign_in(client, alice.email, "some secret sentence")
+    assert event_names(event="user.sign_in_failed") == ["user.sign_in_failed"]
+    assert "secret" not in serializers.serialize("json", AuditEvent.objects.all())
+
+
+def test_sign_in_that_works_is_no_failure_on_record(client: Client, alice: Person) -> None:
+    sign_in(client, alice.email)
+    assert event_names(event="user.sign_in_failed") == []
 
 
 def test_sign_in_opens_no_session_if_its_audit_row_fails(client: Client, alice: Person, broken_log: None) -> None:

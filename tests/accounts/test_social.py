@@ -1,15 +1,18 @@
 """Sign-in through a provider: a real OpenID Connect server on loopback, and Django's client as the browser."""
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import requests
 from allauth.account.models import EmailAddress
 from allauth.socialaccount import providers
 from allauth.socialaccount.models import SocialAccount
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from oidc_provider_mock import User as Subject
@@ -17,7 +20,16 @@ from oidc_provider_mock import run_server_in_thread
 
 from accounts import actions
 from accounts.models import Invitation, Role, Team, TeamMembership, User
-from tests.accounts.scenes import event_names, invited, last_event, sign_in_old, text_of, without_password
+from audit.models import AuditEvent
+from tests.accounts.scenes import (
+    event_names,
+    everything_in_sessions,
+    invited,
+    last_event,
+    sign_in_old,
+    text_of,
+    without_password,
+)
 from tests.cast import NOON, PASSWORD, Person
 
 pytestmark = [
@@ -261,6 +273,113 @@ def test_account_is_not_made_without_an_invitation_even_at_the_last_moment(
     assert not User.objects.filter(email__startswith="erin").exists()
 
 
+def test_account_made_so_is_on_the_organizations_page(client: Client, alice_client: Client, link: str) -> None:
+    client.get(link)
+    through_company(client, "erin-1", to=JOIN)
+    for table, event in {"users": "user.created", "connected_accounts": "connected_account.created"}.items():
+        shown = alice_client.get(f"/audit/?target_table={table}&action=create")
+        assert [row.event for row in shown.context["events"]] == [event]
+    organization_ids = AuditEvent.objects.filter(target_label__startswith="erin").values_list("organization_id")
+    assert {*organization_ids} == {(Team.objects.get().organization_id,)}
+
+
+@pytest.mark.parametrize("to", ["", "/", "/teams/", "/invitations", "/invitations/x/"])
+def test_pending_invitation_makes_no_account_for_a_sign_in_that_began_elsewhere(
+    client: Client, link: str, to: str
+) -> None:
+    client.get(link)
+    response = through_company(client, "erin-1", to=to)
+    assert "Accounts are by invitation" in text_of(response)
+    assert not is_signed_in(client)
+    assert not User.objects.filter(email="erin@example.com").exists()
+    assert (SocialAccount.objects.count(), Invitation.objects.get().accepted_at) == (0, None)
+
+
+def test_invitations_page_makes_no_account_without_an_invitation(client: Client, alice: Person) -> None:
+    response = through_company(client, "erin-1", to=JOIN)
+    assert "Accounts are by invitation" in text_of(response)
+    assert (User.objects.count(), SocialAccount.objects.count()) == (1, 0)
+
+
+def test_invitation_by_someone_who_left_makes_no_account(client: Client, bob: Person, link: str) -> None:
+    client.get(link)
+    bob.membership.delete()
+    assert "Accounts are by invitation" in text_of(through_company(client, "erin-1", to=JOIN))
+    assert not User.objects.filter(email="erin@example.com").exists()
+
+
+def test_invitations_token_goes_to_no_provider_and_into_no_session(client: Client, link: str) -> None:
+    token = link.split("/")[2]
+    page = client.get(link, follow=True)
+    start = client.post(f"/oidc/company/login/?process=login&next={JOIN}")
+    for text in (page.content.decode(), page.request["PATH_INFO"], start["Location"], everything_in_sessions()):
+        assert token not in text
+    assert JOIN in everything_in_sessions()
+
+
+# A provider that is away, or slow
+
+
+@pytest.fixture
+def provider_away(settings: Any, company: str) -> Callable[[], None]:
+    """From the call on, the provider refuses every connection."""
+
+    def leave() -> None:
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            port = closed.getsockname()[1]
+        [app] = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
+        app["settings"] = {"server_url": f"http://127.0.0.1:{port}"}
+
+    return leave
+
+
+def test_provider_that_is_away_is_said_at_the_start(
+    client: Client, alice: Person, provider_away: Callable[[], None]
+) -> None:
+    provider_away()
+    response = client.post("/oidc/company/login/?process=login")
+    assert response.status_code == 503
+    assert "The sign-in did not work" in text_of(response)
+
+
+def test_provider_that_is_away_is_said_on_the_way_back(
+    client: Client, alice: Person, provider_away: Callable[[], None]
+) -> None:
+    connected(alice, "erin-1")
+    start = client.post("/oidc/company/login/?process=login")
+    state = parse_qs(urlsplit(start["Location"]).query)["state"][0]
+    provider_away()
+    response = client.get("/oidc/company/login/callback/", {"code": "abc", "state": state})
+    assert response.status_code == 503
+    assert "The sign-in did not work" in text_of(response)
+    assert not is_signed_in(client)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("process", ["login", "connect", "join"])
+def test_nobody_waits_while_a_provider_is_asked(
+    client: Client, alice_client: Client, link: str, monkeypatch: pytest.MonkeyPatch, process: str
+) -> None:
+    in_transaction: list[bool] = []
+
+    class Watchful(requests.Session):
+        def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+            in_transaction.append(connection.in_atomic_block)
+            return super().request(*args, **kwargs)
+
+    monkeypatch.setattr("accounts.adapters.SocialAccountAdapter.get_requests_session", lambda _: Watchful())
+    if process == "connect":
+        through_company(alice_client, "erin-1", process="connect")
+    else:
+        client.get(link)
+        through_company(client, "erin-1", to=JOIN if process == "join" else "")
+    assert set(in_transaction) == {False}
+    # The provider's configuration on both ways, the code for a token, and who it is.
+    assert len(in_transaction) >= 4
+    assert SocialAccount.objects.count() == (0 if process == "login" else 1)
+
+
 # Connecting
 
 
@@ -277,6 +396,13 @@ def test_account_is_connected_and_disconnected(alice: Person, alice_client: Clie
     assert SocialAccount.objects.count() == 0
     page = text_of(alice_client.get("/account/connections/"))
     assert "Account disconnected. It can no longer sign you in." in page
+
+
+def test_account_is_not_connected_if_the_audit_row_fails(alice_client: Client, request: pytest.FixtureRequest) -> None:
+    alice_client.raise_request_exception = False
+    request.getfixturevalue("broken_log")
+    assert through_company(alice_client, "erin-1", process="connect").status_code == 500
+    assert SocialAccount.objects.count() == 0
 
 
 def test_account_of_someone_else_is_not_connected(alice: Person, dana: Person, alice_client: Client) -> None:

@@ -1,8 +1,10 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
+from django.core.mail.backends.locmem import EmailBackend as LocmemBackend
+from django.db import connection
 from django.test import Client
 
 from accounts import actions
@@ -291,6 +293,47 @@ def test_invitation_says_so_if_the_mail_did_not_go(
     assert Invitation.objects.count() == 1
     assert "A mail with this link is on its way" not in text_of(response)
     assert "could not be sent" in text_of(response)
+
+
+def test_invitation_says_so_if_no_mail_can_be_made_of_it(bob_client: Client, team: Team, mailoutbox: list[Any]) -> None:
+    # A header of two lines is refused before anything goes out.
+    Organization.objects.update(name="North\nwind")
+    response = bob_client.post(f"/teams/{team.pk}/invite/", {"email": "erin@example.com", "role": "developer"})
+    assert (response.status_code, response.context["is_mailed"], mailoutbox) == (200, False, [])
+    assert response.context["link"] in response.content.decode()
+    assert "could not be sent" in text_of(response)
+    assert Invitation.objects.count() == 1
+
+
+class WatchfulBackend(LocmemBackend):
+    """Notes whether a transaction is open while a mail is on its way."""
+
+    in_transaction: ClassVar[list[bool]] = []
+
+    def send_messages(self, messages: Any) -> int:
+        self.in_transaction.append(connection.in_atomic_block)
+        return super().send_messages(messages)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_while_a_mail_is_on_its_way(
+    bob: Person, bob_client: Client, team: Team, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WatchfulBackend, "in_transaction", [])
+    settings.EMAIL_BACKEND = f"{__name__}.WatchfulBackend"
+    bob_client.post(f"/teams/{team.pk}/invite/", {"email": "erin@example.com", "role": "developer"})
+    Client().post("/account/password/reset/", {"email": bob.email})
+    assert WatchfulBackend.in_transaction == [False, False]
+
+
+@pytest.mark.parametrize("url", ["/teams/new/", "/projects/new/", "/teams/{team}/invite/"])
+def test_form_sent_with_nothing_is_one_filled_in_wrongly(
+    alice_client: Client, team: Team, project: Project, url: str
+) -> None:
+    response = alice_client.post(url.format(team=team.pk))
+    assert response.status_code == 422
+    assert response.context["form"].errors
+    assert (Team.objects.count(), Project.objects.count(), Invitation.objects.count()) == (1, 1, 0)
 
 
 # What it costs

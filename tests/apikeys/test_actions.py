@@ -13,6 +13,7 @@ from accounts.models import Organization, Project, Role, Team
 from accounts.narrowing import narrowed
 from apikeys import hashing, keyformat
 from apikeys.actions import (
+    EnvironmentNotGrantable,
     ExpiryNotGrantable,
     KeyAlreadyIssued,
     KeyAlreadyRevoked,
@@ -216,6 +217,14 @@ def test_key_hands_on_nothing_that_its_issuer_may_no_longer_grant(world: World, 
     change_team_role(world.people["bob"], Role.DEVELOPER)
     with pytest.raises(PermissionNotGrantable, match=r"^keys:write$"):
         issue_with(parent, world.places["project"], permissions=["keys:write", "scan:read"])
+
+
+@pytest.mark.parametrize(("own", "other"), [("live", "test"), ("test", "live")])
+def test_key_issues_keys_of_its_own_environment_only(world: World, issue: Issue, own: str, other: str) -> None:
+    parent = issue(world.people["bob"], world.places["team"], permissions=["*"], environment=own)
+    with pytest.raises(EnvironmentNotGrantable):
+        issue_with(parent, world.places["team"], environment=other)
+    assert issue_with(parent, world.places["team"], environment=own).environment == own
 
 
 @pytest.mark.parametrize("expires_at", [None, later(days=10, seconds=1)])

@@ -130,9 +130,9 @@ def test_issue_by_a_person_is_on_record(bob: Person, team: Team) -> None:
 @pytest.mark.parametrize("scope", ["org", "team", "project"])
 def test_organization_key_issues_for_every_scope(org_key: Issued, team: Team, project: Project, scope: str) -> None:
     place = {"org": {}, "team": {"team_id": str(team.pk)}, "project": {"project_id": str(project.pk)}}[scope]
-    response = post(org_key, {"name": "ci", "scope": scope, "environment": "test"} | place)
+    response = post(org_key, {"name": "ci", "scope": scope, "environment": "live"} | place)
     assert response.status_code == 201
-    assert response.json()["key"].startswith("kp_org_test_" if scope == "org" else "kp_sk_test_")
+    assert response.json()["key"].startswith("kp_org_live_" if scope == "org" else "kp_sk_live_")
     assert (response.json()["team_id"], response.json()["project_id"]) == (
         place.get("team_id"),
         place.get("project_id"),
@@ -195,6 +195,7 @@ def test_demoted_issuer_takes_the_permission_along(org_key: Issued, alice: Perso
         ({"scope": "org"}, "scope_not_allowed"),
         ({"scope": "team", "permissions": ["org:read"]}, "permission_not_grantable"),
         ({"scope": "team", "permissions": ["*"]}, "permission_not_grantable"),
+        ({"scope": "team", "environment": "test"}, "environment_not_grantable"),
     ],
 )
 def test_more_than_the_caller_has_is_403(team_key: Issued, body: dict[str, Any], code: str) -> None:

@@ -58,6 +58,7 @@ REFUSED = {
     "twice the key": ("Bearer {key} {key}", "invalid_key", 401, INVALID),
     "two by comma": ("Bearer {key}, Bearer {key}", "invalid_request", 400, None),
     "two by comma without a space": ("Bearer {key},Bearer {key}", "invalid_request", 400, None),
+    "parameters of another scheme": ('Digest username="a", nonce="b"', "missing_credentials", 401, BARE),
     "basic and bearer": ("Basic YTpi, Bearer {key}", "invalid_request", 400, None),
     "trailing comma": ("Bearer {key},", "invalid_request", 400, None),
     "non-ASCII": ("Bearer kp_sk_live_é", "invalid_key", 401, INVALID),

@@ -60,9 +60,25 @@ def test_first_thing_to_say_is_said() -> None:
         (timedelta(0), "less than a day"),
         (DAY - SECOND, "less than a day"),
         (DAY, "1 day"),
-        (2 * DAY - SECOND, "1 day"),
+        (DAY + timedelta(hours=11), "1 day"),
+        (2 * DAY - SECOND, "2 days"),
         (2 * DAY, "2 days"),
     ],
 )
-def test_span_is_told_in_whole_days(span: timedelta, words: str) -> None:
+def test_span_is_told_to_the_nearest_day(span: timedelta, words: str) -> None:
     assert days(span) == words
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, "active"),
+        ({"exposed_at": NOON}, "active"),
+        ({"disabled_at": NOON}, "disabled"),
+        ({"disabled_at": NOON, "expires_at": NOON}, "expired"),
+        ({"expires_at": NOON + SECOND}, "active"),
+        ({"disabled_at": NOON, "expires_at": NOON, "revoked_at": NOON}, "revoked"),
+    ],
+)
+def test_state_is_the_first_that_holds(fields: dict[str, datetime], state: str) -> None:
+    assert ApiKey(created_at=NOON - DAY, **fields).state_at(NOON) == state

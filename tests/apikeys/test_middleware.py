@@ -144,6 +144,15 @@ def test_key_in_any_address_of_the_api_is_refused(issued: Issued, path: str, met
     assert events_of(issued.row) == ["api_key.created", "api_key.exposed"]
 
 
+def test_every_key_in_the_address_is_exposed_up_to_three(issue: Issue, dana: Person, project: Project) -> None:
+    keys = [issue(dana, project) for _ in range(4)]
+    Client().get(f"{WHOAMI}?" + "&".join(f"key={issued.text}" for issued in keys))
+    exposed = [ApiKey.objects.get(pk=issued.row.pk).exposed_at is not None for issued in keys]
+    assert exposed == [True, True, True, False]
+    for issued in keys[:3]:
+        assert rows_of(issued.row)[-1].event == "api_key.exposed"
+
+
 def test_revoked_key_in_the_address_is_exposed_too(issued: Issued) -> None:
     revoke_key(principal=None, api_key=issued.row, at=NOON)
     Client().get(WHOAMI, {"key": issued.text})

@@ -864,7 +864,7 @@ def test_first_steps_are_those_that_the_person_can_take(
     assert [title for title, _ in steps_of(bob_client.get("/"))] == steps
     asking: Any = dana_client.get("/")
     assert [(step.title, step.url) for step in asking.context["steps"]] == [("Join a team that has a project", "")]
-    assert "Ask a team admin or your super admin to invite you" in asking.text
+    assert "Ask a team admin to add you" in asking.text
     people.create_project(principal=bob.principal, team=team, name="Checkout", at=NOON)
     assert [title for title, _ in steps_of(bob_client.get("/"))] == steps
     issuing: Any = dana_client.get("/")

@@ -209,3 +209,10 @@ def test_key_of_the_canary_is_nowhere_in_the_log(use_key: Callable[..., Any], pe
     assert item["target"]["label"].startswith("kp_org_live_")
     assert len(item["target"]["label"]) == len("kp_org_live_") + 8
     assert "digest" not in item["changes"]
+
+
+@pytest.mark.parametrize("offset", ["+16:00", "-16:00", "+23:59", "-23:59"])
+def test_time_with_any_offset_is_understood(alice_client: Client, here: Place, happen: Happen, offset: str) -> None:
+    happen(place=here, target_label="green")
+    assert labels(alice_client.get(URL, SAFES | {"since": f"2020-01-01T00:00:00{offset}"})) == ["green"]
+    assert labels(alice_client.get(URL, SAFES | {"until": f"2020-01-01T00:00:00{offset}"})) == []

@@ -1,9 +1,20 @@
 import threading
+from dataclasses import replace
 
 import pytest
 
-from audit.context import ANONYMOUS, SYSTEM, Actor, Context, NoAuditContext, audit_context, current, set_actor
-from tests.audit.happenings import BOB, NOON
+from audit.context import (
+    ANONYMOUS,
+    SYSTEM,
+    Actor,
+    Context,
+    NoAuditContext,
+    audit_context,
+    current,
+    happening_in,
+    set_actor,
+)
+from tests.audit.happenings import BOB, NOON, ORGANIZATION, OTHER_ORGANIZATION
 
 
 def test_context_is_the_systems_where_none_runs() -> None:
@@ -40,6 +51,24 @@ def test_set_actor_is_refused_where_it_would_outlive_the_request() -> None:
     with pytest.raises(NoAuditContext):
         set_actor(BOB)
     assert current().actor == SYSTEM
+
+
+def test_happening_in_names_the_organization_and_keeps_the_rest() -> None:
+    with audit_context(actor=BOB, request_id="r-1", address="192.0.2.7", at=NOON):
+        before = current()
+        with happening_in(ORGANIZATION):
+            assert current() == replace(before, organization_id=ORGANIZATION)
+            with happening_in(OTHER_ORGANIZATION):
+                assert current().organization_id == OTHER_ORGANIZATION
+            assert current().organization_id == ORGANIZATION
+        assert current() == before
+
+
+def test_happening_in_works_where_no_context_runs_and_ends_when_it_fails() -> None:
+    seen = []
+    with pytest.raises(ZeroDivisionError), happening_in(ORGANIZATION):
+        seen.append(current() == Context(organization_id=ORGANIZATION) and 1 / 0)
+    assert (seen, current()) == ([], Context())
 
 
 def test_context_belongs_to_one_thread() -> None:

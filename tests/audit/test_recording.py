@@ -5,11 +5,11 @@ import time_machine
 from django.db import IntegrityError, transaction
 
 from audit import signals
-from audit.context import Actor, Place, audit_context
+from audit.context import Actor, Place, audit_context, happening_in
 from audit.events import UnknownEvent
 from audit.models import AuditEvent
 from audit.signals import Happening, NothingRecords, happened, record
-from tests.audit.happenings import ALICE_ID, NOON, ORGANIZATION, PROJECT, TEAM, Happen
+from tests.audit.happenings import ALICE_ID, NOON, ORGANIZATION, OTHER_ORGANIZATION, PROJECT, TEAM, Happen
 
 CI_KEY = Actor("api_key", id=PROJECT, label="kp_sk_live_a1B2c3D4", issuer_id=ALICE_ID, issuer_label="alice@example.com")
 
@@ -45,6 +45,22 @@ def test_record_writes_everything_it_was_told(happen: Happen) -> None:
         "request_id": "r-1",
         "address": "2001:db8::1",
     }
+
+
+@pytest.mark.parametrize(
+    ("place", "stored"),
+    [
+        (Place(), (OTHER_ORGANIZATION, None)),
+        (Place(ORGANIZATION, TEAM), (ORGANIZATION, TEAM)),
+    ],
+)
+def test_record_belongs_where_it_happens_unless_the_row_itself_can_tell(
+    happen: Happen, place: Place, stored: tuple[object, object]
+) -> None:
+    with happening_in(OTHER_ORGANIZATION):
+        record(event="safe.inspected", target_table="safes", place=place)
+    row = AuditEvent.objects.get()
+    assert (row.organization_id, row.team_id) == stored
 
 
 def test_record_outside_of_a_request_is_the_systems_and_now(happen: Happen) -> None:

@@ -270,6 +270,25 @@ def test_save_of_other_fields_needs_no_transaction(vault: Vault) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("update_fields", [None, ["name"], ["combination", "dust"]])
+def test_save_of_what_is_there_already_needs_no_transaction(vault: Vault, update_fields: list[str] | None) -> None:
+    vault.dust = 7
+    vault.save(update_fields=update_fields)
+    assert Vault.objects.get().dust == (0 if update_fields == ["name"] else 7)
+    assert rows() == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("field", "value"), [("size", F("size") + 1), ("combination", "65-43-21"), ("tags", [])])
+def test_save_of_anything_watched_is_refused_outside_of_a_transaction(vault: Vault, field: str, value: object) -> None:
+    setattr(vault, field, value)
+    with pytest.raises(ChangeOutsideTransaction):
+        vault.save()
+    assert Vault.objects.filter(size=0, combination="12-34-56", tags=["a"]).count() == 1
+    assert rows() == []
+
+
+@pytest.mark.django_db(transaction=True)
 def test_delete_brings_its_own_transaction(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(AuditEvent, "save", lambda *_, **__: 1 / 0)

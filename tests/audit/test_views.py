@@ -34,7 +34,7 @@ def test_page_lists_events_newest_first(alice_client: Client, here: Place, happe
     assert labels(response)[:2] == ["red", "green"]
     assert "audit/event_list.html" in [template.name for template in response.templates]
     assert "safe.inspected" in response.text
-    assert response.context["section"] == "audit"
+    assert 'href="/audit/" aria-current="true"' in response.text
 
 
 def test_page_tells_what_became_of_an_organization(alice_client: Client) -> None:
@@ -45,6 +45,14 @@ def test_page_tells_what_became_of_an_organization(alice_client: Client) -> None
         ("team_membership.created", "dana@example.com in Payments"),
         ("organization_membership.created", "dana@example.com"),
         ("team.created", "Payments"),
+    ]
+
+
+def test_page_shows_a_super_admin_who_made_which_account(alice_client: Client) -> None:
+    response = alice_client.get(f"{URL}?target_table=users&action=create")
+    # Set-up knew the organization; Dana's account was made before she was in any.
+    assert [(row.event, row.target_label) for row in response.context["events"]] == [
+        ("user.created", "alice@example.com")
     ]
 
 

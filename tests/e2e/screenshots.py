@@ -5,12 +5,13 @@ With names of stops, only of those. One that shows what an earlier one left behi
 
 import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.conftest import CHROMIUM_FLAGS
-from tests.e2e.tour import STOPS, WIDTHS, Tour, in_both_themes, visitors
+from tests.e2e.tour import PARTS, WIDTHS, Tour, in_both_themes, visitors
 from tests.services import Portal, find_program
 
 
@@ -32,7 +33,7 @@ def main(directory: Path, names: list[str]) -> None:
 
 def picture(browser: Browser, tour: Tour, width: int, directory: Path, names: list[str]) -> None:
     with visitors(browser, tour, width) as page_of:
-        for stop in STOPS:
+        for stop in chain.from_iterable(PARTS.values()):
             if names and stop.name not in names:
                 continue
             page, _ = page_of(stop.visitor)

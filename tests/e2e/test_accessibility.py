@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Error, Page
 
 from tests.e2e.steps import Complaints
-from tests.e2e.tour import STOPS, WIDTHS, Stop, Tour, in_both_themes, visitors
+from tests.e2e.tour import PARTS, WIDTHS, Stop, Tour, in_both_themes, visitors
 from tests.services import Portal
 
 AXE = Axe().axe_script
@@ -27,10 +27,13 @@ def tour(demo_portal: Portal, bare_portal: Portal, browser: Browser) -> Tour:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_is_accessible_fits_and_is_quiet_in_both_themes(width: int, tour: Tour, browser: Browser) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_every_page_is_accessible_fits_and_is_quiet_in_both_themes(
+    part: str, width: int, tour: Tour, browser: Browser
+) -> None:
     failures: list[str] = []
     with visitors(browser, tour, width) as page_of:
-        for stop in STOPS:
+        for stop in PARTS[part]:
             page, complaints = page_of(stop.visitor)
             failures += [f"{stop.name}: {failure}" for failure in visit(stop, page, tour, complaints)]
     assert not failures, "\n".join(failures)

@@ -289,8 +289,7 @@ def setup_errors(page: Page, tour: Tour) -> None:
 WIDTHS = (1280, 390)
 # A key of the demo that was used today, so that its revocation asks for its name.
 BUSY = "github-action-checkout-service"
-STOPS = [
-    # The way in
+ENTRANCE = [
     Stop("setup-needed", "newcomer", "/"),
     Stop("setup", "newcomer", lambda tour: urlsplit(tour.bare.setup_link).path),
     Stop("setup-errors", "newcomer", lambda tour: urlsplit(tour.bare.setup_link).path, setup_errors),
@@ -315,7 +314,8 @@ STOPS = [
     Stop("no-organization", "nobody", "/"),
     Stop("overview-member", "consultant", "/"),
     Stop("organization-menu", "consultant", "/", organization_menu),
-    # Keys
+]
+KEYS = [
     Stop("overview", "alice", "/"),
     Stop("integrations", "alice", "/integrations/"),
     Stop("integrations-attention", "alice", "/integrations/?tab=attention"),
@@ -346,6 +346,8 @@ STOPS = [
     Stop("key-disabled", "alice", lambda tour: tour.key("zapier-bridge")),
     Stop("key-expired", "alice", lambda tour: tour.key("hackweek-prototype")),
     Stop("key-revoked", "alice", lambda tour: tour.key("dana-laptop")),
+]
+REST = [
     # Projects, teams and people
     Stop("projects", "alice", "/projects/"),
     Stop("project", "alice", lambda tour: f"/projects/{tour.ids['project']}/"),
@@ -393,3 +395,5 @@ STOPS = [
     Stop("error-404", "alice", "/nothing/here/"),
     Stop("error-500", "stranger", "/v1/docs", broken),
 ]
+# In this order; a stop may stand on what an earlier one of its own part left behind.
+PARTS = {"entrance": ENTRANCE, "keys": KEYS, "rest": REST}

@@ -1,7 +1,7 @@
 import pytest
 from pytest_django import Settings
 
-from keyportal.checks import GUARDS, check_guards, check_public_address
+from keyportal.checks import GUARDS, check_guards, check_key_shapes, check_public_address
 
 pytestmark = pytest.mark.pure
 
@@ -38,3 +38,11 @@ def test_guards_in_another_order_are_an_error(settings: Settings) -> None:
 def test_public_address_in_the_clear_is_a_warning(settings: Settings, url: str, ids: list[str]) -> None:
     settings.KEYPORTAL_URL = url
     assert [message.id for message in check_public_address()] == ids
+
+
+@pytest.mark.parametrize("brand", ["a b", "", "_", "x" * 100])
+@pytest.mark.parametrize("name", ["KEYPORTAL_KEY_BRAND", "KEYPORTAL_EARLIER_KEY_BRANDS"])
+def test_brand_that_makes_no_keys_is_an_error(settings: Settings, name: str, brand: str) -> None:
+    assert check_key_shapes() == []
+    setattr(settings, name, brand if name == "KEYPORTAL_KEY_BRAND" else [brand])
+    assert [message.id for message in check_key_shapes()] == ["keyportal.E002"]

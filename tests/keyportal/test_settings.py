@@ -31,6 +31,10 @@ class Installation:
                 "HOST",
                 "PORT",
                 "TRUSTED_PROXIES",
+                "LOG_LEVEL",
+                "EMAIL_URL",
+                "WEB_CONCURRENCY",
+                "WEB_THREADS",
             }:
                 self.monkeypatch.delenv(name)
         self.monkeypatch.setenv("KEYPORTAL_DATA_DIR", str(self.directory))
@@ -217,3 +221,109 @@ def test_mail_comes_from_the_public_host(installation: Installation) -> None:
     found = installation(KEYPORTAL_URL="https://keys.example.com")
     assert found["DEFAULT_FROM_EMAIL"] == "keyportal <keyportal@keys.example.com>"
     assert found["EMAIL_BACKEND"] == "django.core.mail.backends.console.EmailBackend"
+
+
+# Values that make no sense
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("PORT", "eighty", "PORT must be a number, from 1 to 65535, such as 8000"),
+        ("PORT", "70000", "PORT must be a number, from 1 to 65535, such as 8000"),
+        ("WEB_THREADS", "0", "WEB_THREADS must be a number, 1 or more, such as 8"),
+        ("WEB_CONCURRENCY", "x", "WEB_CONCURRENCY must be a number, 1 or more, such as 1"),
+        ("KEYPORTAL_ARGON2_MEMORY_KIB", "19 MiB", "KEYPORTAL_ARGON2_MEMORY_KIB must be a number, from 8 to"),
+        ("KEYPORTAL_ARGON2_MEMORY_KIB", "7", "KEYPORTAL_ARGON2_MEMORY_KIB must be a number, from 8 to"),
+        ("KEYPORTAL_ARGON2_TIME", "0", "KEYPORTAL_ARGON2_TIME must be a number, from 1"),
+        ("KEYPORTAL_ARGON2_PARALLELISM", "-1", "KEYPORTAL_ARGON2_PARALLELISM must be a number, from 1"),
+        ("KEYPORTAL_ARGON2_PERMITS", "0", "KEYPORTAL_ARGON2_PERMITS must be a number, 1 or more"),
+        ("KEYPORTAL_ARGON2_QUEUE", "\u00b2", "KEYPORTAL_ARGON2_QUEUE must be a number, 0 or more"),
+        ("KEYPORTAL_ARGON2_WAIT_MS", "0.5", "KEYPORTAL_ARGON2_WAIT_MS must be a number, 0 or more"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR"),
+        ("EMAIL_URL", "nonsense", "EMAIL_URL must be like smtp"),
+        ("EMAIL_URL", "smtp://u:swordfish@h:x", "EMAIL_URL must be like smtp"),
+        ("KEYPORTAL_OIDC", "github", "KEYPORTAL_OIDC must list ids"),
+        ("KEYPORTAL_OIDC", "google", "KEYPORTAL_OIDC must list ids"),
+        ("KEYPORTAL_OIDC", "Company", "KEYPORTAL_OIDC must list ids"),
+        ("KEYPORTAL_OIDC", "a/b", "KEYPORTAL_OIDC must list ids"),
+    ],
+)
+def test_value_that_makes_no_sense_stops_the_start(
+    installation: Installation, name: str, text: str, sentence: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        installation(**{name: text})
+    assert str(refusal.value).startswith(sentence)
+    assert "swordfish" not in repr((refusal.value, refusal.value.__context__))
+
+
+def test_id_of_a_provider_is_listed_once(installation: Installation) -> None:
+    settings = {"URL": "https://sso.example", "CLIENT_ID": "id", "CLIENT_SECRET": "shh"}
+    with pytest.raises(ImproperlyConfigured, match="each once"):
+        installation(KEYPORTAL_OIDC="a,a", **{f"KEYPORTAL_OIDC_A_{name}": text for name, text in settings.items()})
+
+
+def test_argon2_needs_memory_for_each_lane(installation: Installation) -> None:
+    with pytest.raises(ImproperlyConfigured, match="MEMORY_KIB must be a number, from 32 to"):
+        installation(KEYPORTAL_ARGON2_PARALLELISM="4", KEYPORTAL_ARGON2_MEMORY_KIB="31")
+    assert installation(KEYPORTAL_ARGON2_MEMORY_KIB="32")["KEYPORTAL_ARGON2"]["memory_kib"] == 32
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "mysql://u:swordfish@h/x",
+        "postgresql://u:swordfish@h:port/x",
+        "postgresql://u:sword/fish@h/x",
+        "postgresql://[u:swordfish",
+    ],
+)
+def test_address_of_no_database_stops_the_start_and_is_not_repeated(installation: Installation, url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL must be like postgresql://") as refusal:
+        installation(DATABASE_URL=url, SECRET_KEY="chosen")
+    told = repr((refusal.value, refusal.value.__context__, refusal.value.__cause__))
+    assert "fish" not in told
+
+
+@pytest.mark.parametrize(
+    ("program", "variables"),
+    [
+        ("manage.py check", {"KEYPORTAL_KEY_BRAND": "a b"}),
+        ("manage.py check", {"WEB_CONCURRENCY": "x"}),
+        ("-m gunicorn -c keyportal/gunicorn.py --check-config keyportal.wsgi", {"WEB_THREADS": "0"}),
+        ("-m gunicorn -c keyportal/gunicorn.py --check-config keyportal.wsgi", {"LOG_LEVEL": "loud"}),
+    ],
+)
+def test_start_stops_with_a_sentence(tmp_path: Path, program: str, variables: dict[str, str]) -> None:
+    environment = {"PATH": os.environ["PATH"], "KEYPORTAL_DATA_DIR": str(tmp_path)} | variables
+    result = subprocess.run(
+        [sys.executable, *program.split()], check=False, cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode != 0
+    assert next(iter(variables)) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# How long anyone waits
+
+
+def test_nobody_waits_long_for_postgresql_or_mail(installation: Installation) -> None:
+    found = installation(DATABASE_URL=POSTGRESQL, SECRET_KEY="chosen")
+    assert found["DATABASES"]["default"]["OPTIONS"] == {
+        "connect_timeout": 5,
+        "tcp_user_timeout": 15_000,
+        "options": "-c statement_timeout=10s",
+    }
+    assert found["EMAIL_TIMEOUT"] == 10
+
+
+def test_what_the_database_url_says_counts(installation: Installation) -> None:
+    url = f"{POSTGRESQL}?connect_timeout=9&options=-c%20statement_timeout%3D1min&sslmode=require"
+    assert installation(DATABASE_URL=url, SECRET_KEY="chosen")["DATABASES"]["default"]["OPTIONS"] == {
+        "connect_timeout": 9,
+        "tcp_user_timeout": 15_000,
+        "options": "-c statement_timeout=1min",
+        "sslmode": "require",
+    }
