@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from django.core import serializers
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from accounts import actions
 from accounts.models import Invitation, OrganizationMembership, Role, Team, TeamMembership, User
 from audit.models import AuditEvent
-from tests.accounts.scenes import acting_as, by, event_names, invited, last_event, together
+from tests.accounts.scenes import LogIsFull, acting_as, by, event_names, invited, last_event, together
 from tests.cast import NOON, PASSWORD, Person, later
 
 
@@ -62,8 +62,32 @@ def test_invite_stores_a_digest_and_never_the_token(bob: Person, team: Team) -> 
 
 
 def test_invite_makes_another_token_each_time(bob: Person, team: Team) -> None:
-    tokens = {invited(bob, team)[1] for _ in range(5)}
-    assert len(tokens) == Invitation.objects.count() == 5
+    assert len({invited(bob, team)[1] for _ in range(5)}) == 5
+
+
+def test_invite_replaces_an_earlier_one_on_record(bob: Person, alice: Person, team: Team, other_team: Team) -> None:
+    _, first = invited(bob, team, at=NOON)
+    others = [invited(bob, team, "frank@example.com", at=NOON), invited(alice, other_team, at=NOON)]
+    second, token = invited(bob, team, "ERIN@example.com", role=Role.TEAM_ADMIN, at=NOON)
+    with pytest.raises(actions.InvitationNotUsable):
+        actions.find_invitation(first, at=NOON)
+    for invitation, good in [*others, (second, token)]:
+        assert actions.find_invitation(good, at=NOON) == invitation
+    assert event_names(target_label="erin@example.com to Payments") == [
+        "invitation.created",
+        "invitation.deleted",
+        "invitation.created",
+    ]
+
+
+def test_invite_keeps_the_earlier_one_if_its_audit_row_fails(
+    bob: Person, team: Team, request: pytest.FixtureRequest
+) -> None:
+    invitation, token = invited(bob, team, at=NOON)
+    request.getfixturevalue("broken_log")
+    with pytest.raises(LogIsFull), transaction.atomic():
+        invited(bob, team, at=NOON)
+    assert actions.find_invitation(token, at=NOON) == invitation
 
 
 @pytest.mark.parametrize("who", ["dana", "charlie"])

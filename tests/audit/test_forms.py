@@ -50,7 +50,7 @@ def test_form_reads_every_filter() -> None:
 
 def test_form_offers_the_tables_and_actions_that_there_are() -> None:
     offered = form("").fields
-    tables, actions = list(offered["target_table"].choices), offered["action"].choices  # type: ignore[attr-defined]
+    tables, actions = list(offered["target_table"].choices), offered["action"].choices  # type: ignore[attr-defined] # both are fields with choices
     assert tables[0] == ("", "All tables")
     assert ("safes", "safes") in tables
     assert tables[1:] == sorted(tables[1:])
