@@ -24,7 +24,12 @@ def health_of(api_key: ApiKey, *, at: datetime) -> Health:
     if state == "expired":
         return Health("expired", "Expired", "mute", "It is refused. Issue a new key where it is still wanted.")
     if state == "disabled":
-        return Health("disabled", "Disabled", "warn", "It is refused while it is disabled.")
+        return Health(
+            "disabled",
+            "Disabled",
+            "warn",
+            "It is refused while it is disabled. Revoke it if nothing needs it any more.",
+        )
     if api_key.exposed_at:
         return Health("exposed", "Exposed", "bad", "It was sent in a URL, which logs keep. Replace it, then revoke it.")
     return _by_the_clock(api_key, at)

@@ -120,6 +120,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Read along what a row of the table names, so that a page costs the same with 1 and 25 keys."""
         return self.select_related("organization", "team", "project__team", "issuer", "revoked_by")
 
+    def most_urgent_first(self) -> Self:
+        """Keys seen where they must not be, then by how soon they end."""
+        return self.order_by(F("exposed_at").desc(nulls_last=True), F("expires_at").asc(nulls_last=True), "-id")
+
     def newest_first(self) -> Self:
         """UUIDv7 is ordered by time, so the primary key's index serves the order."""
         return self.order_by("-id")

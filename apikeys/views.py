@@ -245,7 +245,7 @@ class Step:
 def overview(request: MemberRequest) -> HttpResponse:
     at = timezone.now()
     keys = ApiKey.objects.visible_to(request.principal)
-    attention = keys.needing_attention(at=at).with_places().newest_first()[:ATTENTION_SHOWN]
+    attention = keys.needing_attention(at=at).with_places().most_urgent_first()[:ATTENTION_SHOWN]
     is_issuer = may_issue(request)
     steps = _first_steps(request, is_issuer=is_issuer)
     context = {
@@ -297,7 +297,13 @@ def _first_steps(request: MemberRequest, *, is_issuer: bool) -> list[Step]:
     ]
     if not principal.is_super_admin:
         return steps if Team.objects.administered_by(principal).exists() else steps[1:]
-    team = Step(teams.exists(), "Create a team", "A team owns projects together.", reverse("team-create"), "New team")
+    team = Step(
+        teams.exists(),
+        "Create a team",
+        "A team owns projects; its people issue their keys.",
+        reverse("team-create"),
+        "New team",
+    )
     return [team, *steps]
 
 

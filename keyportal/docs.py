@@ -87,9 +87,7 @@ def _answers(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterat
 
 def _parameter(item: Mapping[str, Any]) -> Field:
     schema = item["schema"]
-    return Field(
-        item["name"], item["in"], _type(schema), item.get("required", False), _plain(schema.get("description", ""))
-    )
+    return Field(item["name"], item["in"], _type(schema), item.get("required", False), _described(schema))
 
 
 def _members(schema: Mapping[str, Any] | None, schemas: Mapping[str, Any], *, place: str) -> list[Field]:
@@ -98,7 +96,7 @@ def _members(schema: Mapping[str, Any] | None, schemas: Mapping[str, Any], *, pl
     resolved = schemas[_name(schema)] if "$ref" in schema else schema
     required = resolved.get("required", [])
     return [
-        Field(name, place, _type(member), name in required, _plain(member.get("description", "")))
+        Field(name, place, _type(member), name in required, _described(member))
         for name, member in resolved.get("properties", {}).items()
     ]
 
@@ -114,6 +112,13 @@ def _type(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"{_type(schema.get('items', {}))}[]"
     return str(schema.get("format") or schema.get("const") or schema.get("type", "any"))
+
+
+def _described(schema: Mapping[str, Any]) -> str:
+    """Return what a field means, and what it is if it is left out."""
+    default = schema.get("default")
+    left_out = f" Left out, it is {json.dumps(default)}." if default not in (None, "") else ""
+    return _plain(schema.get("description", "")) + left_out
 
 
 def _plain(text: str) -> str:

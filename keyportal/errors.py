@@ -4,19 +4,22 @@ import sys
 from http import HTTPStatus
 
 import structlog
+from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from keyportal.http import Problem, is_api, problem_response
 
+WRONG_HOST = "The portal does not answer under this host name. Its operator sets the right one with KEYPORTAL_URL."
 log = structlog.get_logger("keyportal.errors")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     # The name alone: its sentence may repeat the Host or the path that the client sent.
     log.warning("request.bad", reason=type(exception).__name__)
-    return _answer(request, "invalid_request", HTTPStatus.BAD_REQUEST)
+    reason = WRONG_HOST if isinstance(exception, DisallowedHost) else ""
+    return _answer(request, "invalid_request", HTTPStatus.BAD_REQUEST, reason=reason)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -78,7 +78,9 @@ PROBLEMS: Mapping[str, ProblemType] = {
     ),
     "key_expired": ProblemType(401, "This API key has expired", "Issue a new key and replace this one."),
     "key_disabled": ProblemType(
-        401, "This API key is disabled", "Ask an admin of its team to enable it, or issue a new key."
+        401,
+        "This API key is disabled",
+        "It is refused for as long as it is. Ask an admin of its team, or issue a new key.",
     ),
     "issuer_gone": ProblemType(
         401,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -67,7 +68,7 @@ def team_detail(request: MemberRequest, team_id: UUID) -> HttpResponse:
 @require_GET
 def project_list(request: MemberRequest) -> HttpResponse:
     projects = Project.objects.visible_to(request.principal).select_related("team").by_name()
-    may_create = Team.objects.administered_by(request.principal).exists()
+    may_create = request.principal.is_super_admin or Team.objects.administered_by(request.principal).exists()
     context = {"projects": projects, "may_create": may_create}
     return render(request, "accounts/project_list.html", context)
 
@@ -76,6 +77,9 @@ def project_list(request: MemberRequest) -> HttpResponse:
 @vary_on_headers("HX-Request")
 def project_create(request: MemberRequest) -> HttpResponse:
     teams = Team.objects.administered_by(request.principal).by_name()
+    if not teams and request.principal.is_super_admin:
+        messages.info(request, "A project belongs to a team, and there is none yet. Create the team first.")
+        return redirect("team-create")
     if not teams:
         raise PermissionDenied("A project belongs to a team, and you are the admin of none. Ask a super admin.")
     form = ProjectForm(posted(request), teams=teams, initial={"team": request.GET.get("team")})

@@ -29,3 +29,9 @@ def test_create_admin_refuses_an_organization_name_that_hides_anything(alice: Pe
     with pytest.raises(CommandError, match="1 to 100 characters"):
         call_command("create_admin", "root@example.com", organization=name)
     assert Organization.objects.count() == 1
+
+
+def test_first_project_leads_a_super_admin_to_the_team_it_needs(alice_client: Client) -> None:
+    response = alice_client.get("/projects/new/")
+    assert (response.status_code, response["Location"]) == (302, "/teams/new/")
+    assert "Create the team first." in alice_client.get("/teams/new/").text

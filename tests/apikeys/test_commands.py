@@ -66,7 +66,7 @@ def test_issue_key_writes_the_key_alone_to_stdout(
     text, row = out.rstrip("\n"), ApiKey.objects.get()
     assert out == f"{text}\n"
     assert verify(text, at=NOON).outcome is Outcome.ACCEPTED
-    assert err == f"Issued {row.label} for Northwind. It is shown this once, on stdout:\n"
+    assert err == f"Issued {row.label} for Northwind. It ends on 2026-04-01. It is shown this once, on stdout:\n"
     assert (row.name, row.scope, row.permissions) == ("ci", "org", ["keys:read", "scan:read"])
     assert (row.issuer_id, row.expires_at) == (alice.user.pk, later(days=30))
     assert rows_of(row) == [Row("api_key.created", "create", row.label, "system", "system")]
@@ -200,8 +200,10 @@ def test_revoke_key_says_that_there_is_no_such_key(issued: Issued, name: str) ->
     assert not ApiKey.objects.get().is_revoked
 
 
-def test_revoke_key_does_not_repeat_a_pasted_key(issued: Issued) -> None:
-    assert issued.key.secret not in refusal("revoke_key", issued.text)
+def test_revoke_key_takes_a_pasted_key_by_its_label_and_does_not_repeat_it(issued: Issued) -> None:
+    out, err = run("revoke_key", issued.text)
+    assert ApiKey.objects.get(pk=issued.row.pk).is_revoked
+    assert issued.key.secret not in out + err
 
 
 # prepare and the demo

@@ -49,7 +49,8 @@ class Command(BaseCommand):
             raise CommandError(f"{principal.user_label} may not issue keys of this scope there.") from error
         except actions.PermissionNotGrantable as error:
             raise CommandError(f"{principal.user_label} may not grant: {', '.join(error.names)}.") from error
-        self.stderr.write(f"Issued {api_key.label} for {api_key.place}. It is shown this once, on stdout:")
+        ends = f"It ends on {api_key.expires_at:%Y-%m-%d}" if api_key.expires_at else "It never expires"
+        self.stderr.write(f"Issued {api_key.label} for {api_key.place}. {ends}. It is shown this once, on stdout:")
         self.stdout.write(key.reveal())
 
 

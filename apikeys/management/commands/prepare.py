@@ -31,6 +31,8 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"\nkeyportal has no users yet. Open this link once, to make the first:\n\n  {setup_link()}\n"
             )
+        if os.environ.get("HOST") in {"0.0.0.0", "::"} and "KEYPORTAL_URL" not in os.environ:  # noqa: S104 - it is compared and not bound
+            self.stdout.write("Other machines reach it once KEYPORTAL_URL says how, such as http://192.0.2.7:8000\n")
         self.stdout.write(f"keyportal serves {settings.KEYPORTAL_URL} (Ctrl-C stops it)\n\n")
         self.stdout.flush()
 
