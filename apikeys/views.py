@@ -17,9 +17,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
-from accounts.models import Project, Role, Team
+from accounts.models import Project, Role
 from accounts.recent import recent_sign_in_required
 from apikeys import actions, hashing, permissions
+from apikeys.first_steps import first_steps
 from apikeys.forms import IssueKeyForm, RevokeKeyForm
 from apikeys.keyformat import Key
 from apikeys.listing import key_row, key_table
@@ -230,24 +231,13 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
     return redirect(safe_next(request, form.cleaned_data["next"], reverse("key-list")))
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One of the first things to do in a new portal."""
-
-    done: bool
-    title: str
-    text: str
-    url: str
-    action: str
-
-
 @require_GET
 def overview(request: MemberRequest) -> HttpResponse:
     at = timezone.now()
     keys = ApiKey.objects.visible_to(request.principal)
     attention = keys.needing_attention(at=at).with_places().most_urgent_first()[:ATTENTION_SHOWN]
     is_issuer = may_issue(request)
-    steps = _first_steps(request, is_issuer=is_issuer)
+    steps = first_steps(request.principal, is_issuer=is_issuer)
     context = {
         "counts": {
             "active": keys.active(at=at).count(),
@@ -262,49 +252,6 @@ def overview(request: MemberRequest) -> HttpResponse:
         "url": settings.KEYPORTAL_URL,
     }
     return render(request, "apikeys/overview.html", context)
-
-
-def _first_steps(request: MemberRequest, *, is_issuer: bool) -> list[Step]:
-    """Return the way from an empty portal to a key in use, for those who can walk it."""
-    if not is_issuer:
-        text = "Ask a team admin to add you to one; then you can issue keys for its projects."
-        return [Step(False, "Join a team that has a project", text, "", "")]
-    principal = request.principal
-    teams = Team.objects.visible_to(principal)
-    keys = ApiKey.objects.visible_to(principal)
-    steps = [
-        Step(
-            Project.objects.visible_to(principal).exists(),
-            "Create a project",
-            "A project is one application or service; keys are issued for it.",
-            reverse("project-create"),
-            "New project",
-        ),
-        Step(
-            keys.exists(),
-            "Issue a key",
-            "You see it once. Copy it into a secret store.",
-            reverse("key-issue"),
-            "New API key",
-        ),
-        Step(
-            keys.exclude(last_used_at=None).exists(),
-            "Use it",
-            "Send it as a bearer token; the first use shows up here.",
-            "",
-            "",
-        ),
-    ]
-    if not principal.is_super_admin:
-        return steps if Team.objects.administered_by(principal).exists() else steps[1:]
-    team = Step(
-        teams.exists(),
-        "Create a team",
-        "A team owns projects; its people issue their keys.",
-        reverse("team-create"),
-        "New team",
-    )
-    return [team, *steps]
 
 
 def may_issue(request: MemberRequest) -> bool:

@@ -22,7 +22,7 @@ from accounts.models import (
     TeamMembership,
     User,
 )
-from apikeys import demo
+from apikeys import demo, demo_stories
 from apikeys.health import health_of
 from apikeys.models import ApiKey
 from apikeys.verification import Outcome, verify
@@ -344,5 +344,5 @@ def test_commands_are_the_documented_ones() -> None:
 
 
 def test_demo_password_is_made_of_distinct_words() -> None:
-    words: Any = demo.WORDS
+    words: Any = demo_stories.WORDS
     assert len(set(words)) == len(words) == 64

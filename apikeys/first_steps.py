@@ -1,0 +1,62 @@
+"""The way from an empty portal to a key in use."""
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from accounts.models import Project, Team
+from accounts.principals import Principal
+from apikeys.models import ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of the first things to do in a new portal."""
+
+    done: bool
+    title: str
+    text: str
+    url: str
+    action: str
+
+
+def first_steps(principal: Principal, *, is_issuer: bool) -> list[Step]:
+    """Return the way from an empty portal to a key in use, for those who can walk it."""
+    if not is_issuer:
+        text = "Ask a team admin to add you to one; then you can issue keys for its projects."
+        return [Step(False, "Join a team that has a project", text, "", "")]
+    teams = Team.objects.visible_to(principal)
+    keys = ApiKey.objects.visible_to(principal)
+    steps = [
+        Step(
+            Project.objects.visible_to(principal).exists(),
+            "Create a project",
+            "A project is one application or service; keys are issued for it.",
+            reverse("project-create"),
+            "New project",
+        ),
+        Step(
+            keys.exists(),
+            "Issue a key",
+            "You see it once. Copy it into a secret store.",
+            reverse("key-issue"),
+            "New API key",
+        ),
+        Step(
+            keys.exclude(last_used_at=None).exists(),
+            "Use it",
+            "Send it as a bearer token; the first use shows up here.",
+            "",
+            "",
+        ),
+    ]
+    if not principal.is_super_admin:
+        return steps if Team.objects.administered_by(principal).exists() else steps[1:]
+    team = Step(
+        teams.exists(),
+        "Create a team",
+        "A team owns projects; its people issue their keys.",
+        reverse("team-create"),
+        "New team",
+    )
+    return [team, *steps]
