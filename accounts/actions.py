@@ -164,6 +164,8 @@ def invite(*, principal: Principal, team: Team, email: str, role: Role, at: date
     email = email.strip().lower()
     if TeamMembership.objects.filter(team=team, membership__user__email=email).exists():
         raise AlreadyMember
+    # One at a time for each team, so that two invitations of one address cannot both find no earlier one.
+    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
     # The newest link is the one that counts: who asks for another has lost the first, or sent it astray.
     for earlier in Invitation.objects.select_for_update().filter(team=team, email=email, accepted_at=None):
         earlier.delete()

@@ -88,11 +88,16 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
         """Make the account and use the invitation up, both or neither."""
         invitation = _invitation(request, sociallogin)
+        # Someone else may have used it since the sign-in began; its own page says so.
+        used_up = ImmediateHttpResponse(redirect("invitation-accept"))
         if invitation is None:
-            raise InvitationNotUsable
-        with transaction.atomic(), happening_in(invitation.team.organization_id):
-            user: User = super().save_user(request, sociallogin, form)
-            accept_invitation(invitation=invitation, user=user, at=timezone.now())
+            raise used_up
+        try:
+            with transaction.atomic(), happening_in(invitation.team.organization_id):
+                user: User = super().save_user(request, sociallogin, form)
+                accept_invitation(invitation=invitation, user=user, at=timezone.now())
+        except InvitationNotUsable as error:
+            raise used_up from error
         # The page that they came from is the invitation's, which has just been used up.
         sociallogin.state["next"] = reverse("overview")
         return user

@@ -268,8 +268,20 @@ def test_account_is_not_made_without_an_invitation_even_at_the_last_moment(
     client: Client, link: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("accounts.adapters.SocialAccountAdapter.is_open_for_signup", lambda *_: True)
-    client.raise_request_exception = False
-    assert through_company(client, "erin-1", to=JOIN).status_code == 500
+    assert through_company(client, "erin-1", to=JOIN)["Location"] == "/invitations/"
+    assert client.get("/invitations/").status_code == 410
+    assert not User.objects.filter(email__startswith="erin").exists()
+
+
+def test_invitation_that_someone_accepts_at_the_same_moment_makes_no_second_account(
+    client: Client, link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(**_: Any) -> None:
+        raise actions.InvitationNotUsable
+
+    client.get(link)
+    monkeypatch.setattr("accounts.adapters.accept_invitation", too_late)
+    assert through_company(client, "erin-1", to=JOIN)["Location"] == "/invitations/"
     assert not User.objects.filter(email__startswith="erin").exists()
 
 
