@@ -16,7 +16,6 @@ from keyportal.http import (
     PageRequest,
     Problem,
     is_api,
-    is_machine,
     problem_response,
 )
 
@@ -38,7 +37,7 @@ class MemberMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: MemberRequest) -> HttpResponseBase:
-        if not is_machine(request) and request.user.is_authenticated:
+        if request.user.is_authenticated:
             set_actor(Actor(kind="user", id=request.user.pk, label=request.user.email))
             load_membership(request)
         return self.get_response(request)
@@ -70,7 +69,7 @@ class SignInRequiredMiddleware:
         self, request: PageRequest, view: View, _args: tuple[Any, ...], _kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
         # `login_not_required` is Django's mark, which allauth puts on its own views too.
-        if is_machine(request) or not getattr(view, "login_required", True):
+        if not getattr(view, "login_required", True):
             return None
         has_organization = hasattr(request, "member")
         if is_api(request):

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from ninja import Query, Router, Status
 from accounts.models import Organization, Project, Team
 from accounts.principals import Principal
 from accounts.recent import is_sign_in_recent
-from apikeys import actions, hashing
+from apikeys import actions, hashing, schemas
 from apikeys.models import ApiKey
 from apikeys.permissions import unknown
-from apikeys.schemas import IssuedKey, KeyItem, KeyPage, KeyRequest, PageQuery, Whoami
+from apikeys.presented import MAX_REMEMBERED, PresentedKey
+from apikeys.schemas import IssuedKey, KeyItem, KeyPage, KeyRequest, PageQuery, UsePage, UsesQuery, Whoami
+from apikeys.use_rows import read_page, uses_of
 from keyportal.http import ApiRequest, Problem
 from keyportal.schemas import answers
 
@@ -25,34 +28,19 @@ T = TypeVar("T")
 
 
 @router.get("/whoami", response=answers(200, Whoami, 404), operation_id="whoami", summary="Say who the caller is")
-def whoami(request: ApiRequest) -> dict[str, object]:
+def whoami(request: ApiRequest) -> HttpResponse:
     """Return which key this is, its scope, permissions, issuer and expiry. Any good key may ask."""
-    principal = request.principal
-    return {
-        "kind": "api_key" if principal.is_key else "user",
-        "organization_id": principal.organization_id,
-        "team_id": principal.team_id,
-        "project_id": principal.project_id,
-        "issuer": {"id": principal.user_id, "email": principal.user_label},
-        "role": principal.role_in(principal.team_id),
-        "key": _whoami_key(request) if principal.is_key else None,
-    }
+    principal, api_key = request.principal, getattr(request, "api_key", None)
+    is_narrowed = api_key is None or principal is not api_key.principal
+    body = schemas.whoami(principal, api_key) if is_narrowed else _whoami(api_key)
+    # Already what the schema says, so it is not validated once more.
+    return HttpResponse(body, content_type="application/json; charset=utf-8")
 
 
-def _whoami_key(request: ApiRequest) -> dict[str, object]:
-    key = request.api_key
-    return {
-        "id": key.id,
-        "name": key.name,
-        "label": key.label,
-        "kind": key.kind,
-        "scope": key.scope,
-        "environment": key.environment,
-        "granted": sorted(key.granted),
-        "permissions": sorted(key.permissions),
-        "created_at": key.created_at,
-        "expires_at": key.expires_at,
-    }
+@lru_cache(MAX_REMEMBERED)
+def _whoami(api_key: PresentedKey) -> bytes:
+    """Remember what is the same for as long as the key's row is."""
+    return schemas.whoami(api_key.principal, api_key)
 
 
 @router.post(
@@ -137,6 +125,24 @@ def get_api_key(request: ApiRequest, key_id: UUID) -> ApiKey:
     """Return one key that the caller may manage; any other is 404. Needs `keys:read`."""
     request.principal.require("keys:read")
     return _visible(request, key_id)
+
+
+@router.get(
+    "/api-keys/{uuid:key_id}/uses",
+    response=answers(200, UsePage, 404),
+    operation_id="list_api_key_uses",
+    summary="List the uses of an API key",
+)
+def list_api_key_uses(request: ApiRequest, key_id: UUID, query: Query[UsesQuery]) -> dict[str, object]:
+    """Return who used a key, or tried to, newest first, a second after it was. Needs `keys:read`.
+
+    Refusals of its prefix with another secret are among them.
+    """
+    request.principal.require("keys:read")
+    is_refused = query.outcome == "refused" if query.outcome else None
+    rows = uses_of(_visible(request, key_id)).matching(since=query.since, until=query.until, is_refused=is_refused)
+    page = read_page(rows, before=_decode(query.cursor) if query.cursor else None, size=query.limit)
+    return {"items": page.uses, "next_cursor": _encode(page.next_before) if page.next_before else None}
 
 
 @router.delete(

@@ -40,6 +40,8 @@ def _label_of(text: str) -> str:
 def keys_in_query(request: HttpRequest) -> list[str]:
     """Return the whole keys in the query string, where they must never be: URLs are logged along the way."""
     query = request.META.get("QUERY_STRING", "")
+    if not query:
+        return []
     values = [value for values in request.GET.lists() for value in (values[0], *values[1])]
     found = (key.reveal() for text in (query, *values) for key in keyformat.find_keys(text, shapes.accepted()))
-    return list(dict.fromkeys(found)) if query else []
+    return list(dict.fromkeys(found))

@@ -17,9 +17,10 @@ from django.utils import timezone
 from accounts import actions as people
 from accounts.models import Installation, Organization, OrganizationMembership, Project, Role, Team, User
 from accounts.principals import Principal, principal_of
-from apikeys import actions
+from apikeys import actions, demo_uses
 from apikeys.demo_stories import PEOPLE, STORIES, TEAMS, WORDS, Story
 from apikeys.models import ApiKey
+from audit import uses
 from audit.context import Actor, audit_context
 
 
@@ -155,6 +156,9 @@ def _expose(cast: Cast, story: Story, at: datetime) -> None:
 
 
 def _use(cast: Cast, story: Story) -> None:
-    if story.used is not None:
-        at = cast.now - timedelta(days=story.used)
-        ApiKey.objects.mark_used(cast.keys[story.name].pk, at=at, address=cast.address())
+    """Write what the key was used for, as a process does that serves requests."""
+    # Read anew: what the story did to the key happened to another copy of its row.
+    api_key = ApiKey.objects.get(pk=cast.keys[story.name].pk)
+    for use in demo_uses.uses(api_key, story, cast.now, cast.chance):
+        uses.record(use)
+    uses.flush()

@@ -2,14 +2,14 @@
 
 A digest is argon2id over the whole key text (RFC 9106 §4 for the choice of argon2id, its 128-bit salt and
 256-bit tag; the cost is a setting). It is spent once per key and process: what was found is remembered under
-an HMAC of the text with a random key of this process, so that neither memory nor a dump of it holds a key,
-and it counts only for the row and the digest it was found with. All argon2 runs on a few threads of its own,
-because both its memory and its time are a lever for whoever sends bogus keys: threads bound what runs, a
-queue bounds what waits, and who waits too long is told so.
+a keyed BLAKE2b of the text (RFC 7693 §2.9) with a random key of this process, so that neither memory nor a dump
+of it holds a key, and it counts only for the row and the digest it was found with. All argon2 runs on a few
+threads of its own, because both its memory and its time are a lever for whoever sends bogus keys: threads bound
+what runs, a queue bounds what waits, and who waits too long is told so.
 """
 
+import base64
 import hashlib
-import hmac
 import logging
 import os
 import re
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
+from functools import cached_property, lru_cache
 from threading import Event, Lock
 from typing import NamedTuple
 from uuid import UUID
@@ -27,10 +28,13 @@ from argon2.low_level import Type, hash_secret, verify_secret
 from cachetools import LRUCache, TTLCache
 from django.conf import settings
 
+from keyportal import metrics
+
 SALT_BYTES = 16
 TAG_BYTES = 32
 MAX_REMEMBERED = 10_000  # texts in each of the two caches, about 300 bytes each
 MISMATCH_SECONDS = 60  # how long a mismatch is remembered
+_NOBODY = UUID(int=0)
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,9 @@ class Check(Enum):
     MISMATCH = "mismatch"
     BUSY = "busy"  # no thread became free in time: ask again
     UNDECIDABLE = "undecidable"  # digest corrupt or beyond the cap, or argon2 failed: neither yes nor no
+
+
+_hits = {verdict: metrics.DIGEST_CACHE_HITS.labels(verdict.value) for verdict in (Check.MATCH, Check.MISMATCH)}
 
 
 class HashingUnavailable(RuntimeError):
@@ -103,8 +110,19 @@ class _Process:
         self._in_flight: dict[_Claim, _Run] = {}
         self._executor: ThreadPoolExecutor | None = None
 
+    @cached_property
+    def dummy_digest(self) -> str:
+        """A digest that no text has, with the cost that new ones get."""
+        cost = _wanted()
+        salt, tag = (_base64(secrets.token_bytes(length)) for length in (SALT_BYTES, TAG_BYTES))
+        return f"$argon2id$v=19$m={cost.memory_kib},t={cost.time},p={cost.parallelism}${salt}${tag}"
+
     def mac(self, text: str) -> bytes:
-        return hmac.digest(self._mac_key, _encoded(text), "sha256")
+        return hashlib.blake2b(_encoded(text), key=self._mac_key, digest_size=32).digest()
+
+    def remember_match(self, claim: _Claim) -> None:
+        with self._lock:
+            self._remember(claim, Check.MATCH)
 
     def has_matched(self, text: str) -> bool:
         text_mac = self.mac(text)
@@ -137,6 +155,7 @@ class _Process:
         if len(self._in_flight) >= settings.KEYPORTAL_ARGON2_PERMITS + settings.KEYPORTAL_ARGON2_QUEUE:
             return None
         run = self._in_flight[claim] = _Run()
+        metrics.ARGON2_QUEUE.set(len(self._in_flight))
         try:
             self._threads().submit(self._carry_out, run, claim, text, digest)
         except Exception as error:  # noqa: BLE001 - no thread to be had; nobody may wait for this run for ever
@@ -151,6 +170,7 @@ class _Process:
         finally:
             with self._lock:
                 self.runs += 1
+                metrics.ARGON2_RUNS.inc()
                 self._remember(claim, run.verdict)
                 self._end(run, claim)
 
@@ -165,6 +185,7 @@ class _Process:
         # A run given up as unstartable may still come round, and must leave its successor's place alone.
         if self._in_flight.get(claim) is run:
             del self._in_flight[claim]
+            metrics.ARGON2_QUEUE.set(len(self._in_flight))
         run.started.set()
         run.finished.set()
 
@@ -206,10 +227,22 @@ def check(text: str, *, key_id: UUID, digest: str) -> Check:
     process = _process
     claim = _Claim(process.mac(text), key_id, digest_fingerprint(digest))
     if known := process.recall(claim):
+        _hits[known].inc()
         return known
     if not _may_run(digest):
         return Check.UNDECIDABLE
     return process.decide(claim, text, digest)
+
+
+def remember(text: str, *, key_id: UUID, digest: str) -> None:
+    """Prime the memory with a key that was just issued, so that its first use here costs no argon2."""
+    process = _process
+    process.remember_match(_Claim(process.mac(text), key_id, digest_fingerprint(digest)))
+
+
+def spend(text: str) -> None:
+    """Take as long over a text that no key has as over one with a wrong secret, and remember it as long."""
+    check(text, key_id=_NOBODY, digest=_process.dummy_digest)
 
 
 def is_known(text: str) -> bool:
@@ -217,6 +250,12 @@ def is_known(text: str) -> bool:
     return _process.has_matched(text)
 
 
+def mac(text: str) -> bytes:
+    """Return what stands for a text in this process's memory, and nowhere else."""
+    return _process.mac(text)
+
+
+@lru_cache(1024)
 def digest_fingerprint(digest: str) -> bytes:
     """Return 32 bytes that stand for one stored digest, salt included."""
     return hashlib.sha256(_encoded(digest)).digest()
@@ -244,10 +283,15 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).rstrip(b"=").decode("ascii")
+
+
 def _wanted() -> _Cost:
     return _Cost(**settings.KEYPORTAL_ARGON2)
 
 
+@lru_cache(1024)
 def _cost_of(digest: str) -> _Cost | None:
     """Return the parameters written in a digest, or None if it is none of ours."""
     match = _DIGEST.fullmatch(digest)

@@ -71,6 +71,12 @@ class Shape:
         return self.template.partition("{prefix}")[0]
 
     @property
+    def shortest_label(self) -> int:
+        """The length of the shortest label: where a key's secret can begin at the earliest."""
+        kind, env = min(self.kinds, key=len), min(self.environments, key=len)
+        return len(self.head.format(brand=self.brand, kind=kind, env=env)) + self.prefix_length
+
+    @property
     def separator(self) -> str:
         """What stands between prefix and secret; empty if they are one run."""
         return self.template.partition("{prefix}")[2].removesuffix("{secret}")

@@ -1,26 +1,40 @@
-"""Calls with a key: from the header to `request.principal`, or to a problem."""
+"""Calls with a key: from the header to `request.principal` and the view, or to a problem; and the record of it."""
 
 from collections.abc import Callable
+from datetime import datetime
+from typing import cast
 
 import structlog
-from django.db import Error
+from django.conf import settings
+from django.core.handlers.exception import convert_exception_to_response
+from django.db import transaction
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from apikeys import actions
+from apikeys import actions, recording
 from apikeys.authentication import keys_in_query, path_without_keys, presented_key
-from apikeys.models import USE_RESOLUTION, ApiKey
-from apikeys.verification import Outcome, VerifiedKey, verify
+from apikeys.verification import Outcome, verify
+from audit import uses
 from audit.context import set_actor
-from keyportal.http import PUBLIC_API_PATHS, ApiRequest, Problem, is_api, is_machine, problem_response
+from keyportal.dispatch import call_view
+from keyportal.http import (
+    PROBE_PATHS,
+    PUBLIC_API_PATHS,
+    ApiRequest,
+    Problem,
+    is_api,
+    is_machine,
+    problem_response,
+)
 
 log = structlog.get_logger("apikeys")
 MAX_MARKED = 3
 
 
-class ApiKeyMiddleware:
-    """Answer, before anything else is done for a call, whose it is; a browser's own call is left to its session."""
+class KeyInQueryMiddleware:
+    """Keep keys out of addresses also where a browser's session is the caller: on pages, and in its own calls."""
 
     def __init__(self, get_response: Callable[[ApiRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -31,13 +45,77 @@ class ApiKeyMiddleware:
             return redirect(path_without_keys(request)) if keys_in_query(request) else self.get_response(request)
         try:
             refuse_exposed(request)
-            if is_machine(request) and request.path_info not in PUBLIC_API_PATHS:
-                authenticate(request)
         except Problem as problem:
             return problem_response(request, problem)
         response = self.get_response(request)
         response.setdefault("Cache-Control", "no-store")
         return response
+
+
+class ApiKeyMiddleware:
+    """Answer every call that stands on its own, here and completely, past all that pages and sessions need.
+
+    What comes from a browser's session goes on to the middlewares below.
+    """
+
+    def __init__(self, get_response: Callable[[ApiRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        # What a view raises becomes a response here, so that it is recorded as any other.
+        self.call_view = cast("Callable[[ApiRequest], HttpResponseBase]", convert_exception_to_response(call_view))  # type: ignore[arg-type] # call_view asks for the id and address that each request has
+
+    def __call__(self, request: ApiRequest) -> HttpResponseBase:
+        if settings.SECURE_SSL_REDIRECT and request.path_info not in PROBE_PATHS and not request.is_secure():
+            # Django's middleware redirects it.
+            return self.get_response(request)
+        return self._answer(request) if is_machine(request) else self.get_response(request)
+
+    def _answer(self, request: ApiRequest) -> HttpResponseBase:
+        if request.path_info in PROBE_PATHS:
+            return _protected(self.call_view(request))
+        at = timezone.now()
+        try:
+            refuse_exposed(request)
+            if request.path_info in PUBLIC_API_PATHS:
+                return _protected(self.call_view(request))
+            authenticate(request, at)
+        except Problem as problem:
+            return _protected(self._recorded(request, at, problem_response(request, problem)))
+        if uses.is_synchronous():
+            return _protected(self._in_one_transaction(request, at))
+        response = self.call_view(request)
+        uses.record(recording.use_of(request, at, response))
+        return _protected(response)
+
+    def _recorded(self, request: ApiRequest, at: datetime, response: HttpResponseBase) -> HttpResponseBase:
+        use = recording.use_of(request, at, response)
+        if not uses.is_synchronous():
+            uses.record(use)
+            return response
+        try:
+            uses.write_now(use)
+        except uses.UseNotRecorded:
+            return problem_response(request, Problem("unavailable"))
+        return response
+
+    def _in_one_transaction(self, request: ApiRequest, at: datetime) -> HttpResponseBase:
+        """Let a call do nothing unless it is recorded: what it does and its record are written together."""
+        try:
+            with transaction.atomic():
+                response = self.call_view(request)
+                uses.write_now(recording.use_of(request, at, response))
+        except uses.UseNotRecorded:
+            return problem_response(request, Problem("unavailable"))
+        return response
+
+
+def _protected(response: HttpResponseBase) -> HttpResponseBase:
+    """Add what a response to a program needs of the headers that protect pages."""
+    headers = response.headers if isinstance(response, HttpResponse) else response
+    headers.setdefault("Cache-Control", "no-store")
+    headers["X-Content-Type-Options"] = "nosniff"
+    if settings.SECURE_HSTS_SECONDS:
+        headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+    return response
 
 
 def refuse_exposed(request: ApiRequest) -> None:
@@ -47,43 +125,32 @@ def refuse_exposed(request: ApiRequest) -> None:
     """
     exposed = keys_in_query(request)
     for text in exposed[:MAX_MARKED]:
-        verification = verify(text, at=timezone.now())
+        verification = verify(text, at=timezone.now(), source=request.client_address)
         log.warning("api_key.exposed", prefix=verification.prefix, code=verification.outcome.value)
         if verification.key:
-            set_actor(verification.key.principal().as_actor())
+            set_actor(verification.key.actor)
             actions.mark_exposed(key_id=verification.key.id, at=timezone.now())
     if exposed:
         raise Problem("key_in_query")
 
 
-def authenticate(request: ApiRequest) -> None:
+def authenticate(request: ApiRequest, at: datetime) -> None:
     """Give the request its principal.
 
     :raises Problem: with the code that says why not.
     """
-    at = timezone.now()
     try:
         text = presented_key(request)
     except Problem as problem:
         log.info("api_key.auth_failed", prefix="", code=problem.code)
         raise
-    verification = verify(text, at=at)
+    verification = verify(text, at=at, source=request.client_address)
     request.log_fields["prefix"] = verification.prefix
+    if verification.key:
+        request.api_key = verification.key
     if verification.outcome is not Outcome.ACCEPTED or verification.key is None:
         log.info("api_key.auth_failed", prefix=verification.prefix, code=verification.outcome.value)
-        raise Problem(verification.outcome.value)
-    request.api_key = verification.key
-    request.principal = verification.key.principal()
-    set_actor(request.principal.as_actor())
-    _mark_used(verification.key, request)
-
-
-def _mark_used(key: VerifiedKey, request: ApiRequest) -> None:
-    """Note the use, at most once a minute a key; a note that cannot be written does not fail the request."""
-    at = timezone.now()
-    if key.last_used_at and at - key.last_used_at < USE_RESOLUTION:
-        return
-    try:
-        ApiKey.objects.mark_used(key.id, at=at, address=request.client_address or None)
-    except Error:
-        log.exception("api_key.use_not_recorded", prefix=key.label)
+        wait = {"Retry-After": str(verification.retry_after)} if verification.retry_after else {}
+        raise Problem(verification.outcome.value, headers=wait)
+    request.principal = verification.key.principal
+    set_actor(verification.key.actor)

@@ -1,18 +1,19 @@
 """The API key as it is stored: everything about it but the secret."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
-from django.db import connection, models, transaction
+from django.db import connection, models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from uuid_utils.compat import uuid7
 
 from accounts.models import Organization, OrganizationMembership, Project, Role, Team, TeamMembership, User
 from accounts.principals import Principal
+from audit.uses import LastUse
 
 EXPIRES_SOON = timedelta(days=14)
 UNUSED_AFTER = timedelta(days=90)
@@ -131,17 +132,20 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def before(self, key_id: UUID | None) -> Self:
         return self.filter(id__lt=key_id) if key_id else self
 
-    def mark_used(self, key_id: UUID, *, at: datetime, address: str | None) -> int:
-        """Move the time of last use forward, never backwards, and at most once a minute a key.
+    def mark_used(self, newest: Mapping[UUID, LastUse]) -> int:
+        """Move the times of last use forward, never backwards, and at most once a minute a key; return of how many.
 
-        It waits for nobody: a row that someone is writing to is left as it is.
-
-        :raises OperationalError: if someone is writing to SQLite.
+        It waits for nobody: a row that someone is writing to is left as it is. The caller holds a transaction.
         """
-        is_older = Q(last_used_at=None) | Q(last_used_at__lte=at - USE_RESOLUTION)
-        with without_waiting(), transaction.atomic(savepoint=False):
-            free = self.filter(is_older, pk=key_id).select_for_update(skip_locked=True)
-            return self.filter(pk__in=free.values("pk")).update(last_used_at=at, last_used_ip=address)
+        latest = max(use.at for use in newest.values())
+        is_due = Q(last_used_at=None) | Q(last_used_at__lte=latest - USE_RESOLUTION)
+        due = self.filter(is_due, pk__in=newest).order_by("pk").select_for_update(skip_locked=True)
+        moved = 0
+        for key_id, last_used_at in due.values_list("pk", "last_used_at"):
+            use = newest[key_id]
+            if last_used_at is None or last_used_at <= use.at - USE_RESOLUTION:
+                moved += self.filter(pk=key_id).update(last_used_at=use.at, last_used_ip=use.address)
+        return moved
 
     def upgrade_digest(self, key_id: UUID, *, old: str, new: str) -> int:
         """Replace a digest by a costlier one of the same key, unless someone else did so meanwhile."""
@@ -191,7 +195,7 @@ class ApiKey(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=16, unique=True)
+    prefix = models.CharField(max_length=16)
     label = models.CharField(max_length=64, db_index=True)
     digest = models.CharField(max_length=200)
     kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.SECRET)
@@ -225,6 +229,8 @@ class ApiKey(models.Model):
             models.Index(fields=["organization", "last_used_at"], name="api_key_by_last_use"),
         ]
         constraints: ClassVar = [
+            # Not `unique=True`: Django would add an index for LIKE, which PostgreSQL may then choose for the one query.
+            models.UniqueConstraint(fields=["prefix"], name="api_key_prefix_unique"),
             models.UniqueConstraint(fields=["issuer", "issue_id"], name="api_key_issued_once"),
             models.CheckConstraint(
                 condition=Q(scope="org", team=None, project=None)

@@ -1,13 +1,29 @@
 """What the audit log is told about keys."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
 
+from django.http.response import HttpResponseBase
+
+from apikeys import shapes
 from apikeys.models import ApiKey
+from audit.signals import uses_written
 from audit.tracking import Change, Place, track
+from audit.uses import LastUse, Use, plain_address, plain_text
+from keyportal.dispatch import route_of
+from keyportal.http import ApiRequest
+
+USER_AGENT_LENGTH = 200
 
 
 def start() -> None:
-    """Watch the keys. Uses (`last_used_*`) and digests upgraded on use are no changes to a key."""
+    """Watch the keys, and what is written of their uses.
+
+    Uses (`last_used_*`) and digests upgraded on use are no changes to a key.
+    """
     track(
         ApiKey,
         table="api_keys",
@@ -38,6 +54,39 @@ def start() -> None:
             "api_key.exposed": "A key was seen where keys must not be, such as in a URL.",
         },
     )
+    uses_written.connect(note_last_uses, dispatch_uid="apikeys.note_last_uses")
+
+
+def note_last_uses(newest: Mapping[UUID, LastUse], **_: Any) -> None:
+    """Move the time of last use of the keys of a batch forward, in the batch's own transaction."""
+    ApiKey.objects.mark_used(newest)
+
+
+def use_of(request: ApiRequest, at: datetime, response: HttpResponseBase) -> Use:
+    """Return the record of an answered call."""
+    api_key = getattr(request, "api_key", None)
+    is_refused = not hasattr(request, "principal")
+    return Use(
+        id=UUID(request.request_id),
+        at=at,
+        outcome=getattr(response, "code", "accepted"),
+        is_refused=is_refused,
+        status=response.status_code,
+        prefix=request.log_fields.get("prefix", ""),
+        key_id=api_key.id if api_key else None,
+        label=api_key.label if api_key else "",
+        organization_id=api_key.organization_id if api_key else None,
+        method=plain_text(request.method or "", 16),
+        route=route_of(request),
+        address=plain_address(request.client_address),
+        user_agent=_user_agent(str(request.META.get("HTTP_USER_AGENT", ""))),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _user_agent(text: str) -> str:
+    """Return what a client calls itself; a key that was put there by mistake is cut down to its label."""
+    return plain_text(shapes.mask(text[:1000]), USER_AGENT_LENGTH)
 
 
 def _place(api_key: ApiKey) -> Place:

@@ -8,8 +8,14 @@ from django.utils import timezone
 from ninja import Field, Schema
 from pydantic import AfterValidator, ConfigDict, StringConstraints
 
+from accounts.principals import Principal
+from apikeys import shapes
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.models import ApiKey
+from apikeys.presented import PresentedKey
+from apikeys.use_rows import route_of
+from audit.api import Time
+from audit.models import KeyUse
 from keyportal import names
 
 PAGE_SIZE = 50
@@ -18,6 +24,9 @@ PAGE_SIZE = 50
 def _plain(name: str) -> str:
     if not names.is_plain(name):
         raise ValueError(names.RULE)
+    if shapes.mask(name) != name:
+        # It would be stored, logged and shown to the whole team.
+        raise ValueError("A key was pasted here. Choose a name that says what uses the new one.")
     return name
 
 
@@ -57,6 +66,49 @@ class PageQuery(Schema):
 
     limit: int = Field(PAGE_SIZE, ge=1, le=100, description="How many keys a page holds.")
     cursor: str = Field("", max_length=64, description="`next_cursor` of the page before.")
+
+
+class UsesQuery(PageQuery):
+    """Filters, all of which have to hold, and the page."""
+
+    limit: int = Field(PAGE_SIZE, ge=1, le=100, description="How many uses a page holds.")
+    outcome: Literal["", "accepted", "refused"] = Field(
+        "",
+        description="`accepted` is where the key was let in, whatever the answer was then; `refused` where it was not.",
+    )
+    since: Time | None = Field(None, description="Uses at or after this time, ISO 8601 with its zone.")
+    until: Time | None = Field(None, description="Uses before this time, ISO 8601 with its zone.")
+
+
+class UseItem(Schema):
+    """One request with the key, or with its prefix and another secret; if `count` is more than 1, so many of them."""
+
+    id: UUID
+    at: datetime = Field(description="When it came; for several refusals, the minute in which they did.")
+    event: str = Field(description="`api_key.use`, or `api_key.auth_failed` if the key was refused.")
+    actor_kind: str = Field(description="`api_key`: whoever sends a key acts as one.")
+    key_id: UUID | None = Field(description="Null if the request did not get as far as the key.")
+    label: str = Field(description="The key's label; empty likewise.")
+    prefix: str
+    outcome: str = Field(description="`accepted`, or the code of the problem that was the answer.")
+    method: str = Field(description="Empty for several refusals.")
+    route: str = Field(description="The address without its ids; empty for several refusals, or if there is no such.")
+    status: int
+    address: str | None = Field(description="Where it came from; null if that was a unix socket.")
+    user_agent: str = Field(description="What the client calls itself. It may be any text: escape it.")
+    request_id: UUID | None = Field(description="Null for several refusals.")
+    count: int = Field(description="More than 1 for refusals of one kind, which are counted together by the minute.")
+
+    @staticmethod
+    def resolve_route(use: KeyUse) -> str:
+        return route_of(use)
+
+
+class UsePage(Schema):
+    """A page of uses, newest first; `next_cursor` is null on the last one."""
+
+    items: list[UseItem]
+    next_cursor: str | None
 
 
 class IssuerItem(Schema):
@@ -134,3 +186,35 @@ class Whoami(Schema):
     issuer: IssuerItem = Field(description="The person: who issued the key, or who is signed in.")
     role: str | None = Field(description="The issuer's role where the key acts, now.")
     key: WhoamiKey | None
+
+
+def whoami(principal: Principal, api_key: PresentedKey | None) -> bytes:
+    """Return the answer of `GET /v1/whoami`, as JSON."""
+    return (
+        Whoami(
+            kind="api_key" if api_key else "user",
+            organization_id=principal.organization_id,
+            team_id=principal.team_id,
+            project_id=principal.project_id,
+            issuer=IssuerItem(id=principal.user_id, email=principal.user_label),
+            role=principal.role_in(principal.team_id),
+            key=_whoami_key(api_key) if api_key else None,
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def _whoami_key(api_key: PresentedKey) -> WhoamiKey:
+    return WhoamiKey(
+        id=api_key.id,
+        name=api_key.name,
+        label=api_key.label,
+        kind=api_key.kind,
+        scope=api_key.scope,
+        environment=api_key.environment,
+        granted=sorted(api_key.granted),
+        permissions=sorted(api_key.permissions),
+        created_at=api_key.created_at,
+        expires_at=api_key.expires_at,
+    )

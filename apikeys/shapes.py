@@ -24,12 +24,20 @@ def mask(text: str) -> str:
 
     A key that is spelled in percents, whole or in part, is found too; the text is then returned without them.
     """
+    if len(text) <= _harmless_length(accepted()):
+        return text
     plain = text
     for _ in range(3):  # an address inside an address is encoded more than once
         plain = unquote(plain)
     if plain != text and (masked := keyformat.mask(plain, accepted())) != plain:
         return masked
     return keyformat.mask(text, accepted())
+
+
+@cache
+def _harmless_length(shapes: tuple[Shape, ...]) -> int:
+    """Return a length in which neither a label with the beginning of its secret fits, nor a secret alone."""
+    return min(min(shape.shortest_label, shape.secret_length - 2) for shape in (*shapes, keyformat.DEFAULT))
 
 
 @cache

@@ -1,7 +1,7 @@
 """The audit log: rows that are written once. The database refuses anything else, see migration 0002."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, NoReturn, Self
 from uuid import UUID
 
@@ -151,3 +151,121 @@ class AuditEvent(models.Model):
     def sentence(self) -> str:
         """What the event's name means, or nothing for a name that a later version has dropped."""
         return EVENTS.get(self.event, "")
+
+
+class KeyUseQuerySet(models.QuerySet["KeyUse"]):
+    def of_prefix(self, prefix: str) -> Self:
+        """Uses of the key that has this prefix, and refusals of texts that claimed it."""
+        return self.filter(prefix=prefix)
+
+    def newest_first(self) -> Self:
+        """UUIDv7 is ordered by time, so one index on prefix and id serves the order."""
+        return self.order_by("-id")
+
+    def before(self, use_id: UUID | None) -> Self:
+        return self.filter(id__lt=use_id) if use_id else self
+
+    def matching(
+        self, *, since: datetime | None = None, until: datetime | None = None, is_refused: bool | None = None
+    ) -> Self:
+        """Return the uses that meet every condition given: `since` ≤ at < `until`.
+
+        The ids bound what the index has to look at: one is made as the request comes, or within the minute that
+        its row stands for.
+        """
+        rows = self
+        if since:
+            rows = rows.filter(at__gte=since, id__gte=_least_id(since - _SLACK))
+        if until:
+            rows = rows.filter(at__lt=until, id__lt=_least_id(until + _SLACK))
+        return rows if is_refused is None else rows.filter(is_refused=is_refused)
+
+
+_SLACK = timedelta(minutes=2)
+
+
+def _least_id(at: datetime) -> UUID:
+    """Return the least UUIDv7 of a moment (RFC 9562 §5.7)."""
+    return UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
+
+
+class KeyUse(models.Model):
+    """One request with a key, or one that was refused; `id` is the request's own id.
+
+    A row whose `count` is more than one stands for that many refusals of one kind in the minute that begins at `at`.
+    Its indexes are few and grow at their ends, so that the hundred millionth row costs what the first did: the
+    primary key is ordered by time, and a prefix's page of the other index is as hot as its key.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    at = models.DateTimeField()
+    organization_id = models.UUIDField(null=True)
+    key_id = models.UUIDField(null=True)
+    prefix = models.CharField(max_length=16, blank=True)
+    label = models.CharField(max_length=64, blank=True)
+    is_refused = models.BooleanField()
+    # `accepted`, or the code of the problem that was the answer.
+    outcome = models.CharField(max_length=40)
+    method = models.CharField(max_length=16, blank=True)
+    route = models.CharField(max_length=200, blank=True)
+    status = models.SmallIntegerField()
+    address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+    count = models.PositiveIntegerField(default=1)
+
+    objects = KeyUseQuerySet.as_manager()
+    # Whoever sends a key acts as one, though it be refused.
+    actor_kind = "api_key"
+
+    class Meta:
+        db_table = "audit_key_use"
+        default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(fields=["prefix", "id"], name="audit_key_use_by_prefix"),
+            # A key's few refusals are found among its millions of uses, and those uses do not touch this one.
+            models.Index(fields=["prefix", "id"], name="audit_key_use_refused", condition=Q(is_refused=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.label or self.prefix}".rstrip()
+
+    @property
+    def event(self) -> str:
+        return "api_key.auth_failed" if self.is_refused else "api_key.use"
+
+    @property
+    def request_id(self) -> UUID | None:
+        """The request; none for a row that stands for several."""
+        return self.id if self.method else None
+
+
+class KeyUseHour(models.Model):
+    """How often a key was let in and refused in the hour that begins at `hour`."""
+
+    key_id = models.UUIDField()
+    hour = models.DateTimeField()
+    uses = models.PositiveIntegerField(default=0)
+    refusals = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        db_table = "audit_key_use_hour"
+        default_permissions = ()
+        constraints: ClassVar = [models.UniqueConstraint(fields=["key_id", "hour"], name="audit_key_use_hour_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key_id} {self.hour:%Y-%m-%dT%HZ}"
+
+
+class UseWriter(models.Model):
+    """A process that writes uses, and the number of the last batch that it wrote: so none is written twice."""
+
+    id = models.UUIDField(primary_key=True)
+    batch = models.BigIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "audit_use_writer"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.id)

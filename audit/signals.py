@@ -15,6 +15,8 @@ CREATE, UPDATE, DELETE = "create", "update", "delete"
 EVENT = "event"
 
 happened = Signal()
+# Sent inside the transaction that writes uses of keys, with `newest`: the last use of each key among them.
+uses_written = Signal()
 
 
 class NothingRecords(RuntimeError):

@@ -1,19 +1,24 @@
 """The one JSON API: its authentication, its problems and its OpenAPI document."""
 
+import json
+import re
 from typing import Any
 
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
+from ninja.parser import Parser
 from ninja.security.http import HttpAuthBase
 from ninja.utils import check_csrf
 
 from accounts.api import router as accounts_router
-from accounts.narrowing import HEADER, narrowed
+from accounts.narrowing import META_NAME, narrowed
 from accounts.principals import Principal
 from apikeys.api import router as apikeys_router
 from audit.api import router as audit_router
+from keyportal import errors
 from keyportal.http import ApiRequest, Problem, problem_response
 
 VERSION = "0.1.0"
@@ -21,6 +26,30 @@ DESCRIPTION = (
     "Send an API key as `Authorization: Bearer <key>`. A call from a browser's session works too, with its CSRF "
     "token. Refusals are `application/problem+json` (RFC 9457) with a stable `code`."
 )
+
+
+# What a member may be called for an answer to repeat it: all of ours, and their misspellings, but no secret.
+_REPEATABLE = re.compile(r"[A-Za-z_-]{1,40}|[0-9]{1,3}")
+# A body may have as many wrong members as fit into it, and the answer must not be many times as long.
+_MOST_ERRORS = 20
+
+
+class StrictParser(Parser):
+    """JSON as RFC 8259 and RFC 7493 have it, so that no two readers of a body can read it differently.
+
+    Python's own also takes UTF-16, and of two members with one name the last. NaN is left to the fields, none of
+    which takes it.
+    """
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        return json.loads(request.body.decode("utf-8"), object_pairs_hook=_members)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member occurs twice")
+    return members
 
 
 class PrincipalAuth(HttpAuthBase):
@@ -34,8 +63,8 @@ class PrincipalAuth(HttpAuthBase):
             raise Problem("missing_credentials")
         if not principal.is_key and check_csrf(request):
             raise Problem("csrf_failed")
-        if principal.is_key and HEADER in request.headers:
-            principal = narrowed(principal, request.headers[HEADER])
+        if principal.is_key and (project_id := request.META.get(META_NAME)) is not None:
+            principal = narrowed(principal, project_id)
             request.principal = principal  # type: ignore[attr-defined] # ApiRequest declares it
         return principal
 
@@ -60,6 +89,7 @@ api = PortalAPI(
     docs_url=None,
     openapi_url="/openapi.json",
     auth=PrincipalAuth(),
+    parser=StrictParser(),
 )
 api.add_router("", apikeys_router)
 api.add_router("", accounts_router)
@@ -76,21 +106,29 @@ def on_not_found(request: ApiRequest, error: Http404) -> HttpResponse:
     return problem_response(request, Problem("not_found"))
 
 
+@api.exception_handler(BadRequest)
+@api.exception_handler(SuspiciousOperation)
+def on_bad_request(request: ApiRequest, error: Exception) -> HttpResponse:
+    """The body is too long, or not all of it came."""
+    return errors.bad_request(request, error)
+
+
 @api.exception_handler(HttpError)
 def on_http_error(request: ApiRequest, error: HttpError) -> HttpResponse:
     """ninja raises it for a body that is no JSON."""
-    return problem_response(request, Problem("invalid_request", "The body is not well-formed JSON."))
+    detail = "The body is not well-formed JSON: UTF-8 without a byte order mark, and no member twice."
+    return problem_response(request, Problem("invalid_request", detail))
 
 
 @api.exception_handler(ValidationError)
 def on_invalid_field(request: ApiRequest, error: ValidationError) -> HttpResponse:
     """Name each field and what is wrong with it, without repeating what was sent: it may hold a secret."""
-    errors = [{"field": _field(item["loc"]), "message": str(item["msg"])} for item in error.errors]
-    return problem_response(request, Problem("invalid_field", errors=errors))
+    found = [{"field": _field(item["loc"]), "message": str(item["msg"])} for item in error.errors[:_MOST_ERRORS]]
+    return problem_response(request, Problem("invalid_field", errors=found))
 
 
 def _field(location: tuple[str | int, ...]) -> str:
     """Return `permissions.0` for ninja's `("body", "body", "permissions", 0)`: where the client put it."""
     known = {"body", "query", "path", "header"}
     names = [str(part) for index, part in enumerate(location) if not (index < 2 and part in known)]
-    return ".".join(names) or "body"
+    return ".".join(name if _REPEATABLE.fullmatch(name) else "…" for name in names) or "body"

@@ -12,12 +12,14 @@ from apikeys import shapes
 # In this order, each of them depending on the ones before it.
 GUARDS = (
     "keyportal.middleware.RequestContextMiddleware",
-    "keyportal.middleware.PagesCSP",
-    "keyportal.middleware.PagesXFrameOptions",
     "apikeys.middleware.ApiKeyMiddleware",
-    "keyportal.middleware.PagesSessions",
-    "keyportal.middleware.PagesCsrf",
-    "keyportal.middleware.PagesAuthentication",
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "apikeys.middleware.KeyInQueryMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.middleware.MemberMiddleware",
     "accounts.middleware.SignInRequiredMiddleware",
 )

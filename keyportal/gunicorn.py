@@ -18,8 +18,10 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
+from keyportal import metric_files
+
 try:
-    from keyportal.settings import LOGGING, PORT, TRUSTED_PROXIES, WEB_CONCURRENCY, WEB_THREADS
+    from keyportal.settings import DATA_DIR, LOGGING, PORT, TRUSTED_PROXIES, WEB_CONCURRENCY, WEB_THREADS
 except ImproperlyConfigured as error:
     # gunicorn would print a traceback over the sentence that says what to do.
     raise SystemExit(f"keyportal is not configured: {error}") from None
@@ -68,6 +70,11 @@ threads = WEB_THREADS
 preload_app = True
 # The heartbeat is a file: on a disk that stalls, healthy workers would be killed.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn makes an unnamed file there
+# Before the application is loaded, as its metrics ask for this once; and by gunicorn itself, which calls this file so.
+if __name__ == "__config__":
+    if worker_tmp_dir is None:
+        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    metric_files.make_directory(Path(worker_tmp_dir or DATA_DIR))
 # A socket in the home directory that takes commands: nobody here uses it.
 control_socket_disable = True
 
@@ -118,9 +125,10 @@ def when_ready(server: Arbiter) -> None:
         signal.signal(signal.SIGHUP, stop)
 
 
-def pre_fork(_server: Arbiter, _worker: Worker) -> None:
-    """Leave no database connection for two processes to write to at once."""
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """Leave no database connection for two processes to write to at once, and no file of metrics either."""
     connections.close_all()
+    worker.metrics_slot = metric_files.reserve_slot(other.metrics_slot for other in server.WORKERS.values())
 
 
 def post_fork(_server: Arbiter, worker: Worker) -> None:
@@ -130,6 +138,7 @@ def post_fork(_server: Arbiter, worker: Worker) -> None:
     Without the bound, which accepted connections inherit on Linux, a handful of requests that stop half way
     would use up the threads for good.
     """
+    metric_files.enter_slot()
     for number in (signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
@@ -147,6 +156,11 @@ def post_worker_init(_worker: Worker) -> None:
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """Stop reporting what a worker that ended, in whatever way, had in hand."""
+    metric_files.forget_gauges(worker.metrics_slot)
 
 
 # What the workers write, the database and its log among it, is for the portal's own user alone.

@@ -1,8 +1,9 @@
 """What every app says over HTTP: problem details, request types and the client's address."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
     from accounts.models import OrganizationMembership, User
     from accounts.principals import Principal
-    from apikeys.verification import VerifiedKey
+    from apikeys.presented import PresentedKey
 
 API_PREFIX = "/v1/"
 # The reference is a page, though it lives beside what it describes.
 API_DOCS_PATH = "/v1/docs"
+# What watches the portal asks these, and not a person: no session, no key.
+PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 PUBLIC_API_PATHS = frozenset({"/v1/openapi.json"})
 CHALLENGE = 'Bearer realm="keyportal"'
 
@@ -50,7 +53,8 @@ class ApiRequest(PortalRequest):
     """A `/v1/` request whose caller is known; `api_key` is there if the caller is a key."""
 
     principal: "Principal"
-    api_key: "VerifiedKey"
+    # There is one, once the secret was right, whatever its state.
+    api_key: "PresentedKey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,12 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "This API key is not valid",
         "The key is mistyped, cut off or unknown here. Copy it again from your secret store; "
         "if it is lost, issue a new one.",
+    ),
+    "too_many_failures": ProblemType(
+        429,
+        "Too many requests with a wrong key came from here",
+        "Stop what sends them, and try again after the seconds in `Retry-After`. "
+        "Keys that were good here before go on working meanwhile.",
     ),
     "key_revoked": ProblemType(
         401, "This API key was revoked", "Revocation is final. Issue a new key and replace this one."
@@ -164,7 +174,13 @@ class Problem(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def problem_response(request: HttpRequest, problem: Problem) -> JsonResponse:
+class ProblemResponse(JsonResponse):
+    """Problem details on their way out, with the code for whoever records the answer."""
+
+    code: str
+
+
+def problem_response(request: HttpRequest, problem: Problem) -> ProblemResponse:
     """Render a problem (RFC 9457), with the challenge that RFC 6750 §3 wants on a 401 and a scope's 403.
 
     `instance` names the occurrence by its request id and not by its path, since a path may hold a secret.
@@ -182,7 +198,8 @@ def problem_response(request: HttpRequest, problem: Problem) -> JsonResponse:
     }
     if problem.errors:
         body["errors"] = problem.errors
-    response = JsonResponse(body, status=kind.status, content_type="application/problem+json")
+    response = ProblemResponse(body, status=kind.status, content_type="application/problem+json")
+    response.code = problem.code
     response["Cache-Control"] = "no-store"
     if kind.status == 401:
         error = "" if problem.code == "missing_credentials" else ', error="invalid_token"'
@@ -200,9 +217,10 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def is_machine(request: HttpRequest) -> bool:
-    """Say whether an API call stands on its own: a key, or nothing, but no browser's session."""
-    has_session = settings.SESSION_COOKIE_NAME in request.COOKIES
-    return is_api(request) and ("HTTP_AUTHORIZATION" in request.META or not has_session)
+    """Say whether a call stands on its own, with a key or with nothing, and belongs to no browser's session."""
+    if not is_api(request):
+        return request.path_info in PROBE_PATHS
+    return "HTTP_AUTHORIZATION" in request.META or settings.SESSION_COOKIE_NAME not in request.COOKIES
 
 
 def client_address(request: HttpRequest) -> str:
@@ -211,24 +229,28 @@ def client_address(request: HttpRequest) -> str:
     That is the TCP peer, unless the peer is a trusted proxy: then the right-most address of
     X-Forwarded-For that is not itself a trusted proxy. A name that is no address ends the walk.
     """
-    peer = str(request.META.get("REMOTE_ADDR", ""))
-    forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")
+    peer, forwarded = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+    return _client_address(str(peer), str(forwarded), tuple(settings.TRUSTED_PROXIES))
+
+
+@lru_cache(maxsize=1024)
+def _client_address(peer: str, forwarded: str, proxies: tuple[str, ...]) -> str:
     parsed = _parsed(peer)
     address = str(parsed) if parsed else peer
-    for candidate in reversed(forwarded):
+    for candidate in reversed(forwarded.split(",")):
         parsed = _parsed(candidate.strip())
-        if not _is_trusted(address) or parsed is None:
+        if not _is_trusted(address, proxies) or parsed is None:
             break
         address = str(parsed)
     return address
 
 
-def _is_trusted(address: str) -> bool:
+def _is_trusted(address: str, proxies: Sequence[str]) -> bool:
     parsed = _parsed(address)
     if parsed is None:
         # A unix socket's peer has no address; nobody but our own proxy can be behind one.
-        return address == "" and "unix" in settings.TRUSTED_PROXIES
-    return any(parsed in ipaddress.ip_network(network) for network in settings.TRUSTED_PROXIES if network != "unix")
+        return address == "" and "unix" in proxies
+    return any(parsed in ipaddress.ip_network(network) for network in proxies if network != "unix")
 
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -1,38 +1,28 @@
-"""What happens to every request: an id, an address, one log line; and the wrappers for pages only."""
+"""What happens to every request: an id, an address, one log line."""
 
 import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
-import structlog
-from csp.middleware import CSPMiddleware
 from django.conf import settings
-from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.messages.middleware import MessageMiddleware
-from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.middleware.clickjacking import XFrameOptionsMiddleware
-from django.middleware.common import CommonMiddleware
-from django.middleware.csrf import CsrfViewMiddleware
 from django_htmx.http import HttpResponseClientRedirect
-from django_htmx.middleware import HtmxMiddleware
 from uuid_utils.compat import uuid7
 
 from audit.context import ANONYMOUS, audit_context
+from keyportal import metrics
+from keyportal.dispatch import method_not_allowed
 from keyportal.http import (
+    PROBE_PATHS,
     PageRequest,
     PortalRequest,
-    Problem,
     client_address,
     is_api,
-    is_machine,
-    problem_response,
 )
+from keyportal.logs import RequestLine
 
-log = structlog.get_logger("keyportal.request")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _SESSION_KEY = re.compile(r"[a-z0-9]{8,40}")
 # RFC 9110 §8.6: these answers have no content, and so no length of it.
@@ -54,22 +44,22 @@ class RequestContextMiddleware:
         request.client_address = client_address(request)
         request.log_fields = {}
         started = time.perf_counter()
-        with (
-            structlog.contextvars.bound_contextvars(request_id=request.request_id),
-            audit_context(actor=ANONYMOUS, request_id=request.request_id, address=request.client_address or None),
-        ):
+        with audit_context(actor=ANONYMOUS, request_id=request.request_id, address=request.client_address or None):
             response = self.get_response(request)
-            response["X-Request-Id"] = request.request_id
-            _set_length(response)
-            log.info(
-                "request",
-                method=request.method,
-                route=request.resolver_match.route if request.resolver_match else None,
-                status=response.status_code,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
-                address=request.client_address,
-                **request.log_fields,
-            )
+        response["X-Request-Id"] = request.request_id
+        _set_length(response)
+        seconds = time.perf_counter() - started
+        kind = "probe" if request.path_info in PROBE_PATHS else "api" if is_api(request) else "page"
+        metrics.observe_request(kind, response.status_code, seconds)
+        RequestLine(
+            method=request.method or "",
+            route=request.resolver_match.route if request.resolver_match else None,
+            status=response.status_code,
+            milliseconds=round(seconds * 1000, 1),
+            address=request.client_address,
+            request_id=request.request_id,
+            prefix=request.log_fields.get("prefix"),
+        ).write()
         return response
 
 
@@ -89,77 +79,15 @@ def _set_length(response: HttpResponseBase) -> None:
 
 
 class ApiMethodMiddleware:
-    """Say as a problem that an address of the API does not take a method, where ninja says it in plain text."""
+    """Say as a problem that an address of the API does not take a method, to a browser's session too."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(self, request: PortalRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED or not is_api(request):
-            return response
-        allowed = ", ".join(sorted(response["Allow"].split(", ")))
-        return problem_response(request, Problem("method_not_allowed", headers={"Allow": allowed}))
-
-
-class PagesOnly:
-    """A middleware that a call with a key passes by, since only pages and sessions need it."""
-
-    wrapped: Callable[[GetResponse], Any]
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-        self.inner = self.wrapped(get_response)
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = self.get_response(request) if is_machine(request) else self.inner(request)
-        return response
-
-    def process_view(
-        self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
-    ) -> HttpResponseBase | None:
-        if is_machine(request) or not hasattr(self.inner, "process_view"):
-            return None
-        response: HttpResponseBase | None = self.inner.process_view(request, view, args, kwargs)
-        return response
-
-    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        if is_machine(request) or not hasattr(self.inner, "process_exception"):
-            return None
-        response: HttpResponseBase | None = self.inner.process_exception(request, exception)
-        return response
-
-
-class PagesCSP(PagesOnly):
-    wrapped = CSPMiddleware
-
-
-class PagesSessions(PagesOnly):
-    wrapped = SessionMiddleware
-
-
-class PagesCommon(PagesOnly):
-    wrapped = CommonMiddleware
-
-
-class PagesCsrf(PagesOnly):
-    wrapped = CsrfViewMiddleware
-
-
-class PagesAuthentication(PagesOnly):
-    wrapped = AuthenticationMiddleware
-
-
-class PagesMessages(PagesOnly):
-    wrapped = MessageMiddleware
-
-
-class PagesXFrameOptions(PagesOnly):
-    wrapped = XFrameOptionsMiddleware
-
-
-class PagesHtmx(PagesOnly):
-    wrapped = HtmxMiddleware
+        is_refused = response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and is_api(request)
+        return method_not_allowed(request, response) if is_refused else response
 
 
 class HtmxRedirectMiddleware:

@@ -16,6 +16,11 @@ def is_plain(text: str) -> bool:
     return 1 <= len(stripped) <= MAX_LENGTH and not any(unicodedata.category(sign) in _UNSEEN for sign in stripped)
 
 
+def with_unseen_marked(text: str) -> str:
+    """Return a text that anybody may have sent, with a mark for each character that could change how a page reads."""
+    return "".join("\ufffd" if unicodedata.category(sign) in _UNSEEN else sign for sign in text)
+
+
 def validate_plain(text: str) -> None:
     """Refuse, as a validator of forms and models, what cannot be a name.
 

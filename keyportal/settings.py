@@ -68,12 +68,15 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
-    # Nobody waits for ever: for a server that is away, for one that went away silently, and for one statement.
+    # Nobody waits for ever: for a server that is away, for one that went away silently, for one statement, and,
+    # which takes a backend of our own, for a server that takes a statement and does not answer.
     # What DATABASE_URL says of these itself counts instead.
+    _database["ENGINE"] = "keyportal.postgresql"
     _database["OPTIONS"] = {
         "connect_timeout": 5,
         "tcp_user_timeout": 15_000,
         "options": "-c statement_timeout=10s",
+        "prepare_threshold": 5 if env.bool("KEYPORTAL_PREPARED_STATEMENTS", default=True) else None,
     } | _database.get("OPTIONS", {})
 # Kept by each thread, seconds. Pages probe a kept connection first; verification retries once instead.
 _database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": _database["ENGINE"] != "django.db.backends.sqlite3"}
@@ -101,28 +104,26 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "keyportal.middleware.RequestContextMiddleware",
+    # Answers every call with a key by itself: all that follows is for pages and for a browser's own calls.
+    "apikeys.middleware.ApiKeyMiddleware",
     # Above all that answers by itself, so that a refusal is as well protected as a page.
-    "keyportal.middleware.PagesCSP",
-    "keyportal.middleware.PagesXFrameOptions",
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "apikeys.middleware.ApiKeyMiddleware",
+    "apikeys.middleware.KeyInQueryMiddleware",
     "keyportal.middleware.ApiMethodMiddleware",
-    # From here on, only what a browser's session needs: a call with a key passes these by.
-    "keyportal.middleware.PagesSessions",
-    "keyportal.middleware.PagesCommon",
-    "keyportal.middleware.PagesCsrf",
-    "keyportal.middleware.PagesAuthentication",
-    "keyportal.middleware.PagesMessages",
-    "keyportal.middleware.PagesHtmx",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
     "keyportal.middleware.HtmxRedirectMiddleware",
-    # allauth insists on its own name here; it costs a call with a key next to nothing.
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.MemberMiddleware",
     "accounts.middleware.SignInRequiredMiddleware",
 ]
-# keyportal.checks looks for the wrapped middlewares that these two do not recognize.
-SILENCED_SYSTEM_CHECKS = ["security.W002", "security.W003"]
 ROOT_URLCONF = "keyportal.urls"
 WSGI_APPLICATION = "keyportal.wsgi.application"
 TEMPLATES = [
@@ -270,6 +271,27 @@ KEYPORTAL_ARGON2 = {
 KEYPORTAL_ARGON2_PERMITS = env.whole("KEYPORTAL_ARGON2_PERMITS", default=2, least=1)
 KEYPORTAL_ARGON2_QUEUE = env.whole("KEYPORTAL_ARGON2_QUEUE", default=8, least=0)
 KEYPORTAL_ARGON2_WAIT_MS = env.whole("KEYPORTAL_ARGON2_WAIT_MS", default=50, least=0)
+
+# How many failures are borne within a minute before a request is refused unread.
+KEYPORTAL_FAILURES_PER_SOURCE = env.whole("KEYPORTAL_FAILURES_PER_SOURCE", default=60, least=1)
+KEYPORTAL_FAILURES_PER_SOURCE_AND_PREFIX = env.whole("KEYPORTAL_FAILURES_PER_SOURCE_AND_PREFIX", default=20, least=1)
+KEYPORTAL_FAILURES_PER_PREFIX = env.whole("KEYPORTAL_FAILURES_PER_PREFIX", default=120, least=1)
+REDIS_URL = env.str("REDIS_URL", default="")
+if REDIS_URL and not re.match(r"(rediss?|unix)://", REDIS_URL):
+    raise ImproperlyConfigured("REDIS_URL must be an address such as redis://127.0.0.1:6379/0")
+KEYPORTAL_USE_RECORDING = env.str("KEYPORTAL_USE_RECORDING", default="buffered")
+if KEYPORTAL_USE_RECORDING not in {"buffered", "synchronous"}:
+    raise ImproperlyConfigured("KEYPORTAL_USE_RECORDING must be buffered or synchronous")
+# How long `manage.py prune_uses` keeps uses of keys.
+KEYPORTAL_USES_DAYS = env.whole("KEYPORTAL_USES_DAYS", default=90, least=1, most=36_500)
+
+# Who knows it may read /metrics. It is compared with a header, so it is made of what a header may hold (RFC 6750 §2.1).
+KEYPORTAL_METRICS_TOKEN = env.str("KEYPORTAL_METRICS_TOKEN", default="")
+if KEYPORTAL_METRICS_TOKEN and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", KEYPORTAL_METRICS_TOKEN):
+    raise ImproperlyConfigured(
+        "KEYPORTAL_METRICS_TOKEN must have 16 characters or more, of letters, digits and -._~+/=. "
+        "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+    )
 
 _level = env.str("LOG_LEVEL", default="").upper() or "INFO"
 if _level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:

@@ -4,8 +4,12 @@ from django.urls import include, path
 
 from keyportal.api import api
 from keyportal.docs import api_docs
+from keyportal.probes import exposition, healthz, readyz
 
 urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("metrics", exposition, name="metrics"),
     path("v1/docs", api_docs, name="api-docs"),
     path("v1/", api.urls),
     path("audit/", include("audit.urls")),

@@ -9,4 +9,10 @@ from keyportal.handler import Handler
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keyportal.settings")
 
 django.setup(set_prefix=False)
+
+from apikeys import shared_budgets  # noqa: E402 - models cannot be imported before the registry is ready
+from audit import uses  # noqa: E402 - the same
+
+shared_budgets.start()
+uses.start()
 application = Handler()

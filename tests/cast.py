@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth import SESSION_KEY
+from django.db import transaction
 from django.test import Client
 
 from accounts import actions as people
 from accounts.models import Organization, OrganizationMembership, Project, Role, Team, User
 from accounts.principals import Principal, principal_of
-from apikeys import actions, hashing
+from apikeys import actions, budgets, hashing, verification
 from apikeys.keyformat import Key
 from apikeys.models import ApiKey
+from audit import uses
 from audit.context import audit_context
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -68,7 +70,8 @@ def noon() -> Iterator[time_machine.Traveller]:
 @pytest.fixture(autouse=True)
 def fresh_memory() -> None:
     """What one test's keys left in the process is gone before the next."""
-    hashing.forget_all()
+    for module in (hashing, budgets, verification, uses):
+        module.forget_all()
 
 
 @pytest.fixture
@@ -137,9 +140,17 @@ def issue() -> Callable[..., Issued]:
         } | changes
         with audit_context(actor=person.principal.as_actor(), at=wanted["at"]):
             row, key = actions.issue_key(principal=person.principal, place=place, **wanted)
+        # As another process meets it, which did not issue it.
+        hashing.forget_all()
         return Issued(row, key)
 
     return issue
+
+
+def use(row: ApiKey, *, at: datetime = NOON, address: str | None = None) -> int:
+    """Note a use of a key as a batch of uses does, and return whether that moved its last one."""
+    with transaction.atomic():
+        return ApiKey.objects.mark_used({row.pk: uses.LastUse(at, address)})
 
 
 @pytest.fixture

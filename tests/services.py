@@ -16,7 +16,6 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-import pytest
 from psycopg import sql
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,26 +65,36 @@ def find_program(name: str) -> Path | None:
 
 def require(name: str) -> Path:
     """Return where a program is, or skip the test that needs it; where CI is set, fail it."""
+    # Here, since the benchmark uses this module too, and runs without what the tests need.
+    import pytest
+
     if found := find_program(name):
         return found
     sentence = f"{name} is not installed"
     if os.environ.get("CI"):
         pytest.fail(sentence, pytrace=False)
-    pytest.skip(sentence)
+    raise pytest.skip.Exception(sentence)
 
 
 class PostgresCluster:
     """A PostgreSQL server of the tests' own, with nothing of value in it and gone when they end.
 
     PostgreSQL refuses to run as root; it then runs as the user `postgres`, as Debian's packages have it.
+    Unless it is `is_durable`, a crash of the machine may lose what it holds, which makes the tests fast.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="keyportal-postgresql-"))
         self.port = free_port()
         # Another user of this machine could reach the port, and a superuser may start programs.
         self._password = secrets.token_urlsafe(24)
         self._is_running = False
+        self._is_durable = is_durable
+
+    @property
+    def pid(self) -> int:
+        """The id of the server's first process."""
+        return int((self.directory / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
 
     @property
     def url(self) -> str:
@@ -112,16 +121,32 @@ class PostgresCluster:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self.directory),
-            "fsync": "off",
-            "full_page_writes": "off",
-            "synchronous_commit": "off",
             # A test that waits for a lock it will never get says so, instead of hanging.
             "lock_timeout": "30s",
         }
+        if not self._is_durable:
+            settings |= dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "off")
         with (self.directory / "data" / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start the server on what it has; it takes connections when this returns."""
         self._run("pg_ctl", "start", "--wait", f"--log={self.directory / 'log'}")
         self._is_running = True
+
+    def halt(self, mode: str) -> None:
+        """Stop the server and keep what it has: `fast` ends its sessions, `immediate` is as good as a crash."""
+        self._run("pg_ctl", "stop", f"--mode={mode}", "--wait")
+        self._is_running = False
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes: SIGSTOP makes a server that accepts and never answers."""
+        first = self.pid
+        # The first process first, so that there are no more than are listed.
+        os.kill(first, number)
+        for pid in _children(first):
+            os.kill(pid, number)
 
     def stop(self) -> None:
         """Stop the server and remove all of it; more than once does no harm."""
@@ -154,12 +179,62 @@ class PostgresCluster:
             raise RuntimeError(f"{name} ended with status {result.returncode}:\n{output.read_text(errors='replace')}")
 
 
+def _children(pid: int) -> list[int]:
+    """Return the ids of the processes that one has started, as Linux lists them."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(child) for child in listed.split()]
+
+
 def new_database(server_url: str) -> str:
     """Make an empty database on a PostgreSQL server and return its URL."""
     name = f"portal_{secrets.token_hex(6)}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+
+
+class RedisServer:
+    """A Redis of the tests' own, which keeps nothing on disk; it can stop and start again on its port."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "RedisServer":
+        program = require("redis-server")
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(
+            [program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        end = time.monotonic() + _START_SECONDS
+        while not self.answers():
+            assert self._process.poll() is None, "Redis ended at once."
+            assert time.monotonic() < end, "Redis did not start."
+            time.sleep(0.02)
+        return self
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            try:
+                probe.connect(("127.0.0.1", self.port))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(7) == b"+PONG\r\n"
+            except OSError:
+                return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal: SIGSTOP makes a server that accepts and never answers."""
+        assert self._process, "It does not run."
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Stop it; more than once does no harm."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +270,8 @@ class Portal:
         self._stdout = directory / "stdout"
         self._stderr = directory / "stderr"
         self._process: subprocess.Popen[bytes] | None = None
+        # A test that breaks it on purpose has a module of its own, around the same.
+        self.application = SERVE[-1]
 
     def start(self) -> "Portal":
         """Prepare and serve; it answers when this returns. Once stopped, it can start on its data again."""
@@ -215,7 +292,7 @@ class Portal:
             if prepared.returncode:
                 raise RuntimeError(f"`prepare` ended with status {prepared.returncode}:\n{self.log_text()}")
             self._process = subprocess.Popen(
-                [sys.executable, *SERVE],
+                [sys.executable, *SERVE[:-1], self.application],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -249,6 +326,11 @@ class Portal:
         """The id of gunicorn's master process."""
         assert self._process, "It does not run."
         return self._process.pid
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The ids of the processes that answer, the oldest first."""
+        return sorted(_children(self.pid))
 
     def log_text(self) -> str:
         """Return everything it has written so far: what it printed, its mails and its log."""

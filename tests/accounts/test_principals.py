@@ -10,7 +10,8 @@ from accounts import actions
 from accounts.models import OrganizationMembership, Project, Role, Team
 from accounts.narrowing import narrowed
 from accounts.principals import Principal, acting
-from apikeys.verification import VerifiedKey, verify
+from apikeys.presented import PresentedKey
+from apikeys.verification import verify
 from audit.context import Actor
 from keyportal.http import Problem
 from tests.cast import NOON, Issued, Person
@@ -18,7 +19,7 @@ from tests.cast import NOON, Issued, Person
 Issue = Callable[..., Issued]
 
 
-def verified(issued: Issued, at: datetime = NOON) -> VerifiedKey:
+def verified(issued: Issued, at: datetime = NOON) -> PresentedKey:
     key = verify(issued.text, at=at).key
     assert key
     return key
@@ -26,17 +27,17 @@ def verified(issued: Issued, at: datetime = NOON) -> VerifiedKey:
 
 @pytest.fixture
 def org_key(issue: Issue, alice: Person) -> Principal:
-    return verified(issue(alice, alice.membership.organization)).principal()
+    return verified(issue(alice, alice.membership.organization)).principal
 
 
 @pytest.fixture
 def team_key(issue: Issue, bob: Person, team: Team) -> Principal:
-    return verified(issue(bob, team)).principal()
+    return verified(issue(bob, team)).principal
 
 
 @pytest.fixture
 def project_key(issued: Issued) -> Principal:
-    return verified(issued).principal()
+    return verified(issued).principal
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_role_in_a_place(
 def test_a_super_admins_team_key_has_their_role_in_that_team_alone(
     issue: Issue, alice: Person, team: Team, other_team: Team
 ) -> None:
-    principal = verified(issue(alice, team)).principal()
+    principal = verified(issue(alice, team)).principal
     roles = [principal.role_in(place) for place in (team.pk, other_team.pk, None)]
     assert roles == ["super_admin", None, None]
     assert [row.pk for row in Team.objects.administered_by(principal)] == [team.pk]
@@ -163,7 +164,7 @@ def test_only_a_super_admin_and_an_organization_key_see_the_organization(
 
 
 def test_a_super_admins_team_key_does_not_see_the_organization(issue: Issue, alice: Person, team: Team) -> None:
-    assert not verified(issue(alice, team)).principal().sees_organization
+    assert not verified(issue(alice, team)).principal.sees_organization
 
 
 def test_team_ids_are_those_of_the_roles_or_the_keys_own(
@@ -200,7 +201,7 @@ def test_as_actor_of_a_person_is_that_person(dana: Person) -> None:
 
 
 def test_as_actor_of_a_key_names_its_issuer(issued: Issued, dana: Person) -> None:
-    assert verified(issued).principal().as_actor() == Actor(
+    assert verified(issued).principal.as_actor() == Actor(
         "api_key", id=issued.row.pk, label=issued.row.label, issuer_id=dana.user.pk, issuer_label="dana@example.com"
     )
 

@@ -99,7 +99,7 @@ def test_key_sees_the_rows_of_its_scope(
         issued = issue(person, place, permissions=["audit:read"])
         key = verify(issued.text, at=NOON).key
         assert key
-        found[scope] = seen_by(key.principal())
+        found[scope] = seen_by(key.principal)
     assert found == {"org": OF_ALL, "team": {"of the team", "of the project"}, "project": {"of the project"}}
 
 
@@ -107,5 +107,5 @@ def test_key_without_the_permission_sees_nothing(issued: Issued) -> None:
     key = verify(issued.text, at=NOON).key
     assert key
     with pytest.raises(Problem) as caught:
-        seen_by(key.principal())
+        seen_by(key.principal)
     assert caught.value.code == "insufficient_scope"

@@ -5,9 +5,7 @@ import json
 import logging
 from typing import Any
 
-import structlog
-
-from keyportal.logs import logging_config
+from keyportal.logs import JSONFormatter, logging_config
 
 
 class Logbook:
@@ -18,9 +16,7 @@ class Logbook:
         formatter = logging_config(level="INFO")["formatters"]["json"]
         self.handler = logging.StreamHandler(self._stream)
         self.handler.setFormatter(
-            structlog.stdlib.ProcessorFormatter(
-                foreign_pre_chain=formatter["foreign_pre_chain"], processors=formatter["processors"]
-            )
+            JSONFormatter(foreign_pre_chain=formatter["foreign_pre_chain"], processors=formatter["processors"])
         )
 
     @property

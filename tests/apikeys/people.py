@@ -12,7 +12,7 @@ def acting_as(issued: Issued) -> Principal:
     """Return the principal of a key at noon."""
     key = verify(issued.text, at=NOON).key
     assert key is not None
-    return key.principal()
+    return key.principal
 
 
 def demote(person: Person, role: Role = Role.MEMBER) -> None:

@@ -42,7 +42,7 @@ from tests.apikeys.audited import (
 )
 from tests.apikeys.logbook import Logbook
 from tests.apikeys.people import acting_as, change_team_role, demote, leave_teams
-from tests.cast import NOON, Issued, Person, later
+from tests.cast import NOON, Issued, Person, later, use
 
 Issue = Callable[..., Issued]
 Place = Organization | Team | Project
@@ -580,7 +580,7 @@ def _save(row: ApiKey, fields: list[str]) -> None:
 
 
 def test_uses_and_upgraded_digests_are_no_changes(issued: Issued) -> None:
-    ApiKey.objects.mark_used(issued.row.pk, at=NOON, address=None)
+    use(issued.row)
     ApiKey.objects.upgrade_digest(issued.row.pk, old=issued.row.digest, new="$new")
     assert events_of(issued.row) == ["api_key.created"]
 

@@ -121,8 +121,6 @@ def test_refusal_is_problem_details_and_nothing_more(db: None) -> None:
         "X-Request-Id": request_id,
         "Content-Length": str(len(response.content)),
         "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin",
     }
 
 

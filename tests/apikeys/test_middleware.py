@@ -6,12 +6,14 @@ import pytest
 import time_machine
 from django.db import InterfaceError, OperationalError
 from django.test import Client
+from pytest_django import Settings
 
 from accounts.models import Project
-from apikeys import hashing, verification
+from apikeys import hashing, presented
 from apikeys.actions import disable_key, revoke_key
 from apikeys.models import ApiKey, ApiKeyQuerySet
-from audit.models import AuditEvent
+from audit import uses
+from audit.models import AuditEvent, KeyUse
 from tests.apikeys.audited import Row, events_of, everything_recorded, rows_of
 from tests.apikeys.logbook import Logbook
 from tests.apikeys.people import leave_teams, suspend_organization
@@ -64,7 +66,7 @@ def test_database_that_is_away_is_503_and_says_when_to_come_back(
     def fail(_: str) -> None:
         raise error("gone")
 
-    monkeypatch.setattr(verification, "_read_once", fail)
+    monkeypatch.setattr(presented, "read", fail)
     response = call(issued)
     assert (response.status_code, response.json()["code"]) == (503, "verification_unavailable")
     assert response["Retry-After"] == "1"
@@ -182,12 +184,23 @@ def test_exposed_key_works_on_until_it_is_revoked(issued: Issued) -> None:
     assert call(issued).status_code == 200
 
 
-# Its last use
+# Its use
 
 
 def last_use(issued: Issued) -> tuple[Any, str | None]:
+    uses.flush()
     row = ApiKey.objects.get(pk=issued.row.pk)
     return row.last_used_at, row.last_used_ip
+
+
+def recorded() -> list[dict[str, Any]]:
+    """Return what was recorded of the calls so far, oldest first, without what every record has."""
+    uses.flush()
+    common = ("id", "at", "route", "method", "user_agent", "address", "organization_id", "count")
+    return [
+        {name: value for name, value in row.items() if name not in common}
+        for row in KeyUse.objects.order_by("id").values()
+    ]
 
 
 def test_use_is_noted_with_time_and_address(noon: time_machine.Traveller, issued: Issued) -> None:
@@ -195,18 +208,11 @@ def test_use_is_noted_with_time_and_address(noon: time_machine.Traveller, issued
     assert last_use(issued) == (NOON, "192.0.2.7")
 
 
-def test_use_is_noted_at_most_once_a_minute(
-    noon: time_machine.Traveller, issued: Issued, django_assert_num_queries: Queries
-) -> None:
-    call(issued, REMOTE_ADDR="192.0.2.7")
-    noon.move_to(later(seconds=59))
-    with django_assert_num_queries(1):
-        call(issued, REMOTE_ADDR="192.0.2.8")
-    assert last_use(issued) == (NOON, "192.0.2.7")
-    noon.move_to(later(seconds=60))
-    with django_assert_num_queries(2):
-        call(issued, REMOTE_ADDR="192.0.2.8")
-    assert last_use(issued) == (later(seconds=60), "192.0.2.8")
+def test_last_use_is_moved_at_most_once_a_minute(noon: time_machine.Traveller, issued: Issued) -> None:
+    for seconds, noted in ((0, 0), (59, 0), (60, 60)):
+        noon.move_to(later(seconds=seconds))
+        call(issued, REMOTE_ADDR=f"192.0.2.{seconds}")
+        assert last_use(issued) == (later(seconds=noted), f"192.0.2.{noted}")
 
 
 @pytest.mark.parametrize("address", ["2001:db8::1", ""])
@@ -215,25 +221,140 @@ def test_use_from_any_kind_of_peer_is_noted(noon: time_machine.Traveller, issued
     assert last_use(issued) == (NOON, address or None)
 
 
-def test_refused_call_is_no_use(issued: Issued) -> None:
+def test_refused_call_moves_no_last_use(issued: Issued) -> None:
     disable_key(api_key=issued.row, at=NOON)
     call(issued)
     Client().get(WHOAMI, headers={"Authorization": f"Bearer {with_secret(issued)}"})
     assert last_use(issued) == (None, None)
 
 
-@pytest.mark.parametrize("error", [OperationalError("locked"), InterfaceError("gone")])
-def test_use_that_cannot_be_noted_does_not_fail_the_call(
-    issued: Issued, monkeypatch: pytest.MonkeyPatch, logbook: Logbook, error: Exception
+def test_every_call_is_one_record_that_says_how_it_ended(
+    noon: time_machine.Traveller, issued: Issued, project: Project
+) -> None:
+    call(issued)
+    call(issued, "/v1/api-keys")
+    call(issued, "/v1/nowhere")
+    Client().get(WHOAMI, headers={"Authorization": f"Bearer {with_secret(issued)}"})
+    Client().get(WHOAMI)
+    revoke_key(principal=None, api_key=issued.row, at=NOON)
+    call(issued)
+    Client().get("/v1/openapi.json")
+    key = {"prefix": issued.row.prefix, "label": issued.row.label, "key_id": issued.row.pk}
+    stranger: dict[str, Any] = {"prefix": "", "label": "", "key_id": None}
+    assert recorded() == [
+        {**key, "is_refused": False, "outcome": "accepted", "status": 200},
+        {**key, "is_refused": False, "outcome": "insufficient_scope", "status": 403},
+        {**key, "is_refused": False, "outcome": "not_found", "status": 404},
+        {**stranger, "prefix": issued.row.prefix, "is_refused": True, "outcome": "invalid_key", "status": 401},
+        {**stranger, "is_refused": True, "outcome": "missing_credentials", "status": 401},
+        {**key, "is_refused": True, "outcome": "key_revoked", "status": 401},
+    ]
+
+
+def test_record_names_the_request_and_who_sent_it(noon: time_machine.Traveller, issued: Issued) -> None:
+    response = call(issued, REMOTE_ADDR="192.0.2.7", HTTP_USER_AGENT="CI\x00/1.0 \x1b[31m")
+    uses.flush()
+    use = KeyUse.objects.get()
+    assert str(use.id) == str(use.request_id) == response["X-Request-Id"]
+    assert (use.at, use.method, use.route, use.address) == (NOON, "GET", "v1/whoami", "192.0.2.7")
+    assert (use.user_agent, use.event, use.actor_kind) == ("CI /1.0  [31m", "api_key.use", "api_key")
+    assert use.organization_id == issued.row.organization_id
+
+
+def test_key_in_the_user_agent_is_cut_down_to_its_label(issued: Issued) -> None:
+    call(issued, HTTP_USER_AGENT=f"curl {issued.text}")
+    uses.flush()
+    assert KeyUse.objects.get().user_agent == f"curl {issued.row.label}…"
+
+
+def test_use_that_cannot_be_written_does_not_fail_the_call_and_is_written_later(
+    issued: Issued, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> int:
-        raise error
+        raise OperationalError("locked")
 
-    monkeypatch.setattr(ApiKeyQuerySet, "mark_used", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(ApiKeyQuerySet, "mark_used", fail)
+        assert call(issued).status_code == 200
+        with pytest.raises(OperationalError, match="locked"):
+            uses.flush()
+    assert KeyUse.objects.count() == 0
+    assert [row["outcome"] for row in recorded()] == ["accepted"]
+
+
+# Recorded before it is answered
+
+
+@pytest.fixture
+def synchronous(settings: Settings) -> None:
+    settings.KEYPORTAL_USE_RECORDING = "synchronous"
+
+
+def test_synchronous_recording_writes_before_answering(synchronous: None, issued: Issued) -> None:
+    call(issued)
+    Client().get(WHOAMI)
+    told = KeyUse.objects.order_by("id").values_list("outcome", "status")
+    assert list(told) == [("accepted", 200), ("missing_credentials", 401)]
+
+
+def test_call_that_cannot_be_recorded_is_503_and_does_nothing(
+    synchronous: None, issue: Issue, bob: Person, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = issue(bob, project, permissions=["keys:write"])
+
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("disk full")
+
+    monkeypatch.setattr(uses, "_write_rows", fail)
+    response: Any = Client().delete(f"/v1/api-keys/{issued.row.pk}", headers=issued.headers)
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    assert Client().get(WHOAMI).status_code == 503
+    assert ApiKey.objects.get(pk=issued.row.pk).revoked_at is None
+    assert events_of(issued.row) == ["api_key.created"]
+
+
+# Too many failures
+
+
+@pytest.fixture
+def few_failures(settings: Settings) -> None:
+    settings.KEYPORTAL_FAILURES_PER_SOURCE = 3
+
+
+def refused(text: str, **environment: str) -> Any:
+    return Client().get(WHOAMI, headers={"Authorization": f"Bearer {text}"}, **environment)  # type: ignore[arg-type] # the stubs know no WSGI names
+
+
+def test_source_with_too_many_failures_is_told_when_to_come_back(
+    few_failures: None, issued: Issued, django_assert_num_queries: Queries
+) -> None:
+    for _ in range(3):
+        assert refused(of_nobody()).status_code == 401
+    with django_assert_num_queries(0):
+        response = refused(of_nobody())
+    assert (response.status_code, response.json()["code"]) == (429, "too_many_failures")
+    assert 0 < int(response["Retry-After"]) <= 60
+    assert refused(of_nobody(), REMOTE_ADDR="192.0.2.9").status_code == 401
+
+
+def test_key_that_was_good_here_works_on_from_a_source_with_too_many_failures(
+    few_failures: None, issued: Issued
+) -> None:
     assert call(issued).status_code == 200
-    [line] = logbook.events("api_key.use_not_recorded")
-    assert line["prefix"] == issued.row.label
-    assert issued.key.secret not in logbook.text
+    for _ in range(5):
+        refused(of_nobody())
+    assert refused(of_nobody()).status_code == 429
+    assert call(issued).status_code == 200
+
+
+def test_revoked_key_in_a_loop_costs_no_query_and_is_told_why(
+    issued: Issued, django_assert_num_queries: Queries
+) -> None:
+    revoke_key(principal=None, api_key=issued.row, at=NOON)
+    call(issued)
+    with django_assert_num_queries(0):
+        response: Any = call(issued)
+    assert (response.status_code, response.json()["code"]) == (401, "key_revoked")
 
 
 # What is logged

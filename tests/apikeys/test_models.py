@@ -13,7 +13,7 @@ from accounts.principals import Principal
 from apikeys.actions import disable_key, mark_exposed, revoke_key
 from apikeys.models import ApiKey
 from tests.apikeys.people import acting_as, change_team_role, demote
-from tests.cast import NOON, Issued, Person, later
+from tests.cast import NOON, Issued, Person, later, use
 
 SECOND = timedelta(seconds=1)
 Issue = Callable[..., Issued]
@@ -274,7 +274,7 @@ def test_key_needs_attention_after_90_days_without_use(
     issued: Issued, at: datetime, needs_attention: bool, is_used: bool
 ) -> None:
     if is_used:
-        ApiKey.objects.mark_used(issued.row.pk, at=NOON, address=None)
+        use(issued.row)
     assert in_state("attention", at) is needs_attention
 
 
@@ -326,14 +326,14 @@ def last_use(issued: Issued) -> tuple[datetime | None, str | None]:
     ],
 )
 def test_use_moves_forward_and_once_a_minute(issued: Issued, at: datetime, is_noted: bool) -> None:
-    assert ApiKey.objects.mark_used(issued.row.pk, at=NOON, address="192.0.2.1") == 1
-    assert ApiKey.objects.mark_used(issued.row.pk, at=at, address="2001:db8::7") == int(is_noted)
+    assert use(issued.row, address="192.0.2.1") == 1
+    assert use(issued.row, at=at, address="2001:db8::7") == int(is_noted)
     assert last_use(issued) == ((at, "2001:db8::7") if is_noted else (NOON, "192.0.2.1"))
 
 
 def test_use_concerns_one_key_only(issued: Issued, issue: Issue, dana: Person, project: Project) -> None:
     other = issue(dana, project)
-    ApiKey.objects.mark_used(issued.row.pk, at=NOON, address=None)
+    use(issued.row)
     assert last_use(other) == (None, None)
 
 

@@ -20,8 +20,8 @@ from schemathesis.specs.openapi.checks import (
 
 from accounts.models import Organization
 from keyportal.api import api
+from keyportal.handler import Handler
 from keyportal.http import PROBLEMS
-from keyportal.wsgi import application
 from tests.cast import Issued, Person
 
 CHECKS = [
@@ -75,7 +75,7 @@ def schema(db: None) -> Iterator[Any]:
     # As Django's own test client does: the end of a request must not close the test's connection.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
-    yield schemathesis.openapi.from_wsgi("/v1/openapi.json", application, config=SchemathesisConfig())
+    yield schemathesis.openapi.from_wsgi("/v1/openapi.json", Handler(), config=SchemathesisConfig())
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
 

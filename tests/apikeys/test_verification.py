@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from pytest_django import Settings
 
 from accounts.models import Organization, Project, Role, Team
-from apikeys import hashing, verification
+from apikeys import hashing, presented
 from apikeys.actions import disable_key, revoke_key
 from apikeys.hashing import Check
 from apikeys.keyformat import ALPHABET
@@ -56,7 +57,8 @@ def permissions_of(issued: Issued) -> frozenset[str]:
 def test_every_outcome_but_accepted_is_a_problem_with_a_status() -> None:
     refusals = {outcome.value for outcome in Outcome} - {"accepted"}
     assert {code: PROBLEMS[code].status for code in refusals} == dict.fromkeys(refusals, 401) | {
-        "verification_unavailable": 503
+        "too_many_failures": 429,
+        "verification_unavailable": 503,
     }
 
 
@@ -64,32 +66,38 @@ def test_good_key_is_accepted_with_all_that_it_is(issue: Issue, bob: Person, pro
     issued = issue(bob, project, permissions=["scan:read", "keys:write"], expires_at=later(days=1))
     verdict = verify(issued.text, at=NOON)
     assert (verdict.outcome, verdict.prefix) == (Outcome.ACCEPTED, issued.row.prefix)
-    assert verdict.key == verification.VerifiedKey(
-        id=issued.row.pk,
-        name="github-action-checkout-service",
-        label=issued.row.label,
-        kind="secret",
-        scope="project",
-        environment="live",
-        granted=("keys:write", "scan:read"),
-        permissions=frozenset({"keys:write", "scan:read"}),
-        organization_id=project.team.organization_id,
-        team_id=project.team_id,
-        project_id=project.pk,
-        issuer_id=bob.user.pk,
-        issuer_email="bob@example.com",
-        role=KeyRole.TEAM_ADMIN,
-        created_at=NOON,
-        expires_at=later(days=1),
-        last_used_at=None,
-    )
+    assert verdict.key is not None
+    assert asdict(verdict.key) == {
+        "digest": issued.row.digest,
+        "is_revoked": False,
+        "is_disabled": False,
+        "is_issuer_gone": False,
+        "is_organization_suspended": False,
+        "id": issued.row.pk,
+        "name": "github-action-checkout-service",
+        "label": issued.row.label,
+        "kind": "secret",
+        "scope": "project",
+        "environment": "live",
+        "granted": ("keys:write", "scan:read"),
+        "permissions": frozenset({"keys:write", "scan:read"}),
+        "organization_id": project.team.organization_id,
+        "team_id": project.team_id,
+        "project_id": project.pk,
+        "issuer_id": bob.user.pk,
+        "issuer_email": "bob@example.com",
+        "role": KeyRole.TEAM_ADMIN,
+        "created_at": NOON,
+        "expires_at": later(days=1),
+        "last_used_at": None,
+    }
 
 
 def test_principal_of_a_key_acts_for_its_issuer_inside_its_scope(issue: Issue, bob: Person, project: Project) -> None:
     issued = issue(bob, project, expires_at=later(days=1))
     key = verify(issued.text, at=NOON).key
     assert key is not None
-    principal = key.principal()
+    principal = key.principal
     assert (principal.user_id, principal.user_label) == (bob.user.pk, "bob@example.com")
     assert (principal.scope, principal.team_id, principal.project_id) == ("project", project.team_id, project.pk)
     assert dict(principal.team_roles) == {project.team_id: "team_admin"}
@@ -101,7 +109,7 @@ def test_principal_of_a_key_acts_for_its_issuer_inside_its_scope(issue: Issue, b
 def test_organization_key_acts_as_super_admin(issue: Issue, alice: Person, organization: Organization) -> None:
     key = verify(issue(alice, organization).text, at=NOON).key
     assert key is not None
-    principal = key.principal()
+    principal = key.principal
     assert (principal.is_super_admin, dict(principal.team_roles), principal.team_id) == (True, {}, None)
 
 
@@ -229,9 +237,11 @@ def test_change_by_sql_holds_on_the_next_call_though_the_digest_is_remembered(
     assert outcome_of(issued.text) is Outcome.ACCEPTED
     assert hashing.is_known(issued.text)
     write(sql, issued)
+    verify(of_nobody(), at=NOON)  # takes the dummy run that the next two seconds have
+    before = hashing.runs()
     assert outcome_of(issued.text) is outcome
     assert hashing.is_known(issued.text)
-    assert hashing.runs() == 1
+    assert hashing.runs() == before
 
 
 def test_deleted_row_is_unknown_on_the_next_call(issued: Issued) -> None:
@@ -305,10 +315,11 @@ def test_any_text_is_refused_and_raises_nothing(text: str) -> None:
 
 
 def test_unknown_prefix_costs_one_query_and_no_argon2(issued: Issued, django_assert_num_queries: Queries) -> None:
-    text = of_nobody()
+    verify(of_nobody(), at=NOON)  # takes the dummy run that the next two seconds have
+    text, before = of_nobody(), hashing.runs()
     with django_assert_num_queries(1):
         verdict = verify(text, at=NOON)
-    assert (verdict.outcome, verdict.key, hashing.runs()) == (Outcome.INVALID_KEY, None, 0)
+    assert (verdict.outcome, verdict.key, hashing.runs()) == (Outcome.INVALID_KEY, None, before)
 
 
 def test_wrong_secret_costs_one_query_and_argon2_once(issued: Issued, django_assert_num_queries: Queries) -> None:
@@ -373,8 +384,8 @@ class Database:
     """A database that fails a few times before it answers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
-        self._read, self._errors, self.reads = verification._read_once, list(errors), 0
-        monkeypatch.setattr(verification, "_read_once", self)
+        self._read, self._errors, self.reads = presented.read, list(errors), 0
+        monkeypatch.setattr(presented, "read", self)
 
     def __call__(self, prefix: str) -> Any:
         self.reads += 1

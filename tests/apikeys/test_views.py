@@ -17,6 +17,7 @@ from apikeys import actions
 from apikeys.actions import PermissionNotGrantable, ScopeNotAllowed, disable_key, mark_exposed, revoke_key
 from apikeys.models import ApiKey
 from apikeys.verification import Outcome, verify
+from audit import uses
 from tests.apikeys.audited import (
     LogIsFull,
     Row,
@@ -28,7 +29,7 @@ from tests.apikeys.audited import (
 from tests.apikeys.logbook import Logbook
 from tests.apikeys.people import change_team_role, leave_teams
 from tests.apikeys.sessions import Session
-from tests.cast import NOON, Issued, Person, later
+from tests.cast import NOON, Issued, Person, later, use
 
 FRAGMENT = {"HX-Request": "true"}
 LIST, NEW, SENTENCE = "/integrations/", "/integrations/new/", "/integrations/new/sentence/"
@@ -142,7 +143,7 @@ def test_table_shows_what_is_known_of_a_key(
     noon: time_machine.Traveller, issue: Issue, dana: Person, project: Project, sign_in_as: SignIn
 ) -> None:
     issued = issue(dana, project, environment="test", expires_at=later(days=10))
-    ApiKey.objects.mark_used(issued.row.pk, at=NOON, address="192.0.2.7")
+    use(issued.row, address="192.0.2.7")
     text = sign_in_as(dana).get(LIST).text
     for part in ("Checkout", "Test environment", "by Dana", "192.0.2.7", "projects:read", "Expires in 10 days"):
         assert part in text
@@ -746,7 +747,7 @@ def test_revoking_again_says_that_it_was_revoked_before(
 def test_name_is_asked_for_only_if_the_key_was_used_within_a_day(
     noon: time_machine.Traveller, issued: Issued, dana: Person, sign_in_as: SignIn, ago: timedelta, asks: bool
 ) -> None:
-    ApiKey.objects.mark_used(issued.row.pk, at=NOON - ago, address="192.0.2.7")
+    use(issued.row, at=NOON - ago, address="192.0.2.7")
     client = sign_in_as(dana)
     page: Any = client.get(revoke_path(issued))
     assert ("Type github-action-checkout-service to confirm" in page.text) is asks
@@ -759,7 +760,7 @@ def test_name_is_asked_for_only_if_the_key_was_used_within_a_day(
 def test_wrong_name_is_422_and_the_right_one_revokes(
     noon: time_machine.Traveller, issued: Issued, dana: Person, sign_in_as: SignIn
 ) -> None:
-    ApiKey.objects.mark_used(issued.row.pk, at=NOON, address=None)
+    use(issued.row)
     client = sign_in_as(dana)
     for headers in ({}, FRAGMENT):
         response: Any = client.post(revoke_path(issued), {"name": "wrong", "reason": "kept"}, headers=headers)
@@ -813,7 +814,7 @@ def test_revoking_saves_nothing_if_its_audit_row_fails(
 
 
 def test_overview_counts_and_names_what_needs_attention(every_state: None, dana: Person, sign_in_as: SignIn) -> None:
-    ApiKey.objects.mark_used(ApiKey.objects.get(name="good").pk, at=NOON, address=None)
+    use(ApiKey.objects.get(name="good"))
     response: Any = sign_in_as(dana).get("/")
     assert response.context["counts"] == {"active": 5, "used_today": 1, "attention": 4, "expiring": 1}
     # What was seen in a URL comes first, then what ends soonest.
@@ -855,6 +856,7 @@ def test_first_steps_lead_a_super_admin_to_a_key_in_use(
     expected |= dict.fromkeys(titles[:3], True)
     assert steps_of(alice_client.get("/")) == list(expected.items())
     Client().get("/v1/whoami", headers=issued.headers)
+    uses.flush()
     assert steps_of(alice_client.get("/")) == []
 
 

@@ -3,13 +3,13 @@ from uuid import UUID
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from accounts.models import Team
 from audit.models import AuditEvent
-from keyportal.middleware import PagesCommon, RequestContextMiddleware
+from keyportal.middleware import RequestContextMiddleware
 from tests.cast import Issued
 from tests.keyportal.conftest import Log
 
@@ -114,18 +114,6 @@ def test_page_without_its_slash_is_found(client: Client, alice: Any) -> None:
 
 def test_address_of_the_api_has_one_form(client: Client, issued: Issued) -> None:
     assert client.get("/v1/projects/", headers=issued.headers).status_code == 404
-
-
-def test_wrapped_middleware_sees_exceptions_of_pages_only(rf: RequestFactory) -> None:
-    class Inner:
-        def process_exception(self, _request: HttpRequest, _exception: Exception) -> str:
-            return "handled"
-
-    wrapper = PagesCommon(lambda _: StreamingHttpResponse())
-    assert wrapper.process_exception(rf.get("/"), ValueError()) is None
-    wrapper.inner = Inner()
-    assert wrapper.process_exception(rf.get("/"), ValueError()) == "handled"  # type: ignore[comparison-overlap] # a stand-in
-    assert wrapper.process_exception(rf.get("/v1/projects"), ValueError()) is None
 
 
 def test_page_that_is_fetched_is_not_a_piece(client: Client, alice: Any) -> None:

@@ -77,7 +77,7 @@ def test_database_of_many_hosts_needs_a_secret_of_many_hosts(installation: Insta
 
 def test_database_is_the_one_that_is_set(installation: Installation) -> None:
     database = installation(DATABASE_URL=POSTGRESQL, SECRET_KEY="chosen")["DATABASES"]["default"]
-    assert database["ENGINE"] == "django.db.backends.postgresql"
+    assert database["ENGINE"] == "keyportal.postgresql"
     assert (database["HOST"], database["PORT"], database["NAME"], database["PASSWORD"]) == (
         "db.example",
         5433,
@@ -315,8 +315,14 @@ def test_nobody_waits_long_for_postgresql_or_mail(installation: Installation) ->
         "connect_timeout": 5,
         "tcp_user_timeout": 15_000,
         "options": "-c statement_timeout=10s",
+        "prepare_threshold": 5,
     }
     assert found["EMAIL_TIMEOUT"] == 10
+
+
+def test_prepared_statements_can_be_left_out_for_a_pooler(installation: Installation) -> None:
+    found = installation(DATABASE_URL=POSTGRESQL, SECRET_KEY="chosen", KEYPORTAL_PREPARED_STATEMENTS="false")
+    assert found["DATABASES"]["default"]["OPTIONS"]["prepare_threshold"] is None
 
 
 def test_what_the_database_url_says_counts(installation: Installation) -> None:
@@ -325,5 +331,6 @@ def test_what_the_database_url_says_counts(installation: Installation) -> None:
         "connect_timeout": 9,
         "tcp_user_timeout": 15_000,
         "options": "-c statement_timeout=1min",
+        "prepare_threshold": 5,
         "sslmode": "require",
     }

@@ -1,5 +1,6 @@
 """What stands between installing keyportal and serving it."""
 
+import math
 import os
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db import connection
 from accounts.models import User
 from accounts.setup_link import setup_link
 from apikeys import demo
+from keyportal.postgresql import patience
 
 
 class Command(BaseCommand):
@@ -23,7 +25,8 @@ class Command(BaseCommand):
             with connection.cursor() as cursor:
                 # A migration of a large table may take longer than any request.
                 cursor.execute("SET statement_timeout = 0")
-        call_command("migrate", verbosity=0, interactive=False)
+        with patience(connection, math.inf):
+            call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
         if os.environ.get("KEYPORTAL_DEMO", "") not in {"", "0"}:
             self._seed()

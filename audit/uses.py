@@ -1,0 +1,418 @@
+"""Who used a key, when and from where: one record a request, kept in the process and written in batches.
+
+A request only leaves its record here; a thread of this process writes what has gathered once a second, and what is
+left when the process ends. Nothing is written twice: a batch carries the number that its writer gave it, in the same
+transaction, so that one whose commit was never confirmed is known when it is sent again. Refusals of one kind are
+stored one by one up to a point; beyond that a flood makes one row a minute, with their exact number in it.
+"""
+
+import atexit
+import ipaddress
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import DataError, Error, IntegrityError, connection, transaction
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from audit.models import KeyUse, KeyUseHour, UseWriter
+from audit.signals import uses_written
+from keyportal import metrics
+
+FLUSH_SECONDS = 1.0
+BATCH_SIZE = 1_000
+MAX_WAITING = 20_000  # records, about 500 bytes each; only a database that takes no writes lets them gather
+# Refusals of one source, prefix and outcome that are stored one by one in a minute; the rest are counted.
+SINGLE_REFUSALS = 10
+MAX_GROUPS = 2_000
+
+log = structlog.get_logger("audit.uses")
+_MINUTE = timedelta(minutes=1)
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class Use(NamedTuple):
+    """One request with a key, or one refused. Of a refused text only the prefix is known to be no secret."""
+
+    id: UUID
+    at: datetime
+    outcome: str
+    is_refused: bool
+    status: int
+    prefix: str = ""
+    key_id: UUID | None = None
+    label: str = ""
+    organization_id: UUID | None = None
+    method: str = ""
+    route: str = ""
+    address: str | None = None
+    user_agent: str = ""
+    count: int = 1  # type: ignore[assignment] # a column's name; nobody counts what is in a record
+
+
+class LastUse(NamedTuple):
+    """When and from where a key was last let in, as far as one batch knows."""
+
+    at: datetime
+    address: str | None
+
+
+class _Batch(NamedTuple):
+    number: int
+    uses: Sequence[Use]
+    # Rows of counted refusals, which may be there already and then grow.
+    counted: Sequence[Use]
+
+    def __len__(self) -> int:
+        return sum(use.count for use in (*self.uses, *self.counted))
+
+    def halves(self) -> list[tuple[Sequence[Use], Sequence[Use]]]:
+        """Return what it holds as two of half the rows; nothing, if it is one row."""
+        if self.uses and self.counted:
+            return [(self.uses, []), ([], self.counted)]
+        rows = self.uses or self.counted
+        some, others = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+        if not some:
+            return []
+        return [(some, []), (others, [])] if self.uses else [([], some), ([], others)]
+
+
+class UseNotRecorded(Exception):
+    """The use could not be written, and this installation answers nothing that it has not recorded."""
+
+
+class Recorder:
+    """What one process has to write. A forked child starts anew, with a thread of its own."""
+
+    def __init__(self) -> None:
+        self.id = uuid7()
+        self._lock = threading.Lock()  # guards the next two
+        self._waiting: list[Use] = []
+        self._refusals = Refusals()
+        self._flushing = threading.Lock()  # guards the next two
+        self._batches: deque[_Batch] = deque()
+        self._number = 0
+        self._wake = threading.Event()
+        self._is_ending = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, use: Use) -> None:
+        """Take a record; one for which there is no room is counted as lost."""
+        with self._lock:
+            if use.is_refused and not self._refusals.is_single(use):
+                return
+            if len(self._waiting) >= MAX_WAITING:
+                metrics.USES_LOST.inc()
+                return
+            self._waiting.append(use)
+            is_full = len(self._waiting) == BATCH_SIZE
+        if is_full:
+            self._wake.set()
+
+    def is_single(self, use: Use) -> bool:
+        """Say whether a refusal is to be stored by itself; otherwise it is now counted with others of its kind."""
+        with self._lock:
+            return self._refusals.is_single(use)
+
+    def flush(self) -> None:
+        """Write everything that waits.
+
+        :raises Error: of `django.db`, if it cannot be written now; it goes on waiting.
+        """
+        with self._flushing:
+            try:
+                while self._batches or self._take():
+                    self._write(self._batches[0])
+                    self._batches.popleft()
+            finally:
+                metrics.USE_BUFFER.set(self.waiting())
+
+    def waiting(self) -> int:
+        """Return how many requests are not written yet."""
+        with self._lock:
+            # A copy, since another thread may be writing them.
+            return len(self._waiting) + sum(map(len, [*self._batches])) + self._refusals.counted()
+
+    def _take(self) -> bool:
+        with self._lock:
+            uses = self._waiting[:BATCH_SIZE]
+            del self._waiting[:BATCH_SIZE]
+            counted = self._refusals.take_counted()
+        if uses or counted:
+            self._batches.append(self._batch(uses, counted))
+        return bool(self._batches)
+
+    def _batch(self, uses: Sequence[Use], counted: Sequence[Use]) -> _Batch:
+        self._number += 1
+        return _Batch(self._number, uses, counted)
+
+    def _write(self, batch: _Batch) -> None:
+        try:
+            _write_once(batch, writer_id=self.id)
+        except (DataError, IntegrityError) as error:
+            # One of its rows is refused for good, and must not hold up all others. Any other error may pass: a
+            # server that is read-only just now, or a table that a migration is still to make.
+            if halves := batch.halves():
+                self._batches.extend(self._batch(*half) for half in halves)
+                return
+            log.exception("uses.refused_by_database", count=len(batch), reason=type(error).__name__)
+            metrics.USES_LOST.inc(len(batch))
+        else:
+            metrics.USES_WRITTEN.inc(len(batch))
+
+    def ensure_running(self) -> None:
+        """Start the thread that writes, in the process that has something to write."""
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="uses", daemon=True)
+                    self._thread.start()
+                    atexit.register(self.end)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._is_ending:
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
+            try:
+                self.flush()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - without this thread nothing would be written any more
+                # Said once for each time that it begins; the metrics tell how much is waiting.
+                if not failures:
+                    log.error("uses.not_written", reason=type(error).__name__)  # noqa: TRY400 - no traceback each second
+                failures += 1
+                connection.close()
+
+    def end(self) -> None:
+        """Write what is left, once no more can come."""
+        self._is_ending = True
+        self._wake.set()
+        try:
+            self.flush()
+            UseWriter.objects.filter(pk=self.id).delete()
+        except Error as error:
+            count = self.waiting()
+            metrics.USES_LOST.inc(count)
+            log.error("uses.lost", count=count, reason=type(error).__name__)  # noqa: TRY400 - the process is ending
+        finally:
+            connection.close()
+
+
+class Refusals:
+    """How many refusals of one kind the running minute has seen, so that a flood is counted and not stored."""
+
+    def __init__(self) -> None:
+        self._minute = datetime.min.replace(tzinfo=UTC)
+        self._groups: dict[tuple[str | None, str, str], _Group] = {}
+        self._ended: list[Use] = []
+
+    def is_single(self, use: Use) -> bool:
+        minute = use.at.replace(second=0, microsecond=0)
+        # A request that began in the minute before counts in this one: it must not begin that minute anew.
+        if not timedelta() <= self._minute - minute <= _MINUTE:
+            self._end_minute()
+            self._minute, self._groups = minute, {}
+        group = self._group(use)
+        group.seen += 1
+        if group.seen <= SINGLE_REFUSALS:
+            return True
+        group.counted += 1
+        return False
+
+    def take_counted(self) -> list[Use]:
+        """Return the rows of what was counted since the last time, to be added to those with the same id."""
+        rows, self._ended = self._ended, []
+        for group in self._groups.values():
+            if group.counted:
+                rows.append(group.first._replace(count=group.counted))
+                group.counted = 0
+        return rows
+
+    def _end_minute(self) -> None:
+        """Keep what was counted until it is taken; as bounded as all else, where nothing is."""
+        rows = self.take_counted()
+        self._ended = rows[:MAX_WAITING]
+        metrics.USES_LOST.inc(sum(use.count for use in rows[MAX_WAITING:]))
+
+    def counted(self) -> int:
+        return sum(use.count for use in self._ended) + sum(group.counted for group in self._groups.values())
+
+    def _group(self, use: Use) -> "_Group":
+        """Return the group of a refusal; of so many kinds at once, those to come share one for each outcome."""
+        kind = (use.address, use.prefix, use.outcome)
+        if kind not in self._groups and len(self._groups) >= MAX_GROUPS:
+            kind = (None, "", use.outcome)
+            use = use._replace(address=None, prefix="", key_id=None, label="", organization_id=None)
+        if kind not in self._groups:
+            self._groups[kind] = _Group(use)
+        return self._groups[kind]
+
+
+class _Group:
+    __slots__ = ("counted", "first", "seen")
+
+    def __init__(self, first: Use) -> None:
+        minute = first.at.replace(second=0, microsecond=0)
+        self.first = first._replace(id=uuid7(), at=minute, method="", route="", user_agent="")
+        self.seen = self.counted = 0
+
+
+def _write_once(batch: _Batch, *, writer_id: UUID) -> None:
+    """Write a batch, unless it was written by a transaction of whose end nobody heard."""
+    with transaction.atomic():
+        mine = UseWriter.objects.filter(pk=writer_id)
+        if not mine.filter(batch__lt=batch.number).update(batch=batch.number, at=timezone.now()):
+            if mine.exists():
+                return
+            UseWriter.objects.create(pk=writer_id, batch=batch.number, at=timezone.now())
+        _write_rows(batch.uses, batch.counted)
+
+
+def _write_rows(uses: Sequence[Use], counted: Sequence[Use]) -> None:
+    """Write records and all that follows from them. The caller holds a transaction."""
+    if connection.vendor == "postgresql":
+        statement = f"COPY {_TABLE} ({_COLUMNS}) FROM STDIN"
+        # Django knows nothing of COPY, and would let the library's own errors through.
+        with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for use in uses:
+                copy.write_row(use)
+    elif uses:
+        statement = f"INSERT INTO {_TABLE} ({_COLUMNS}) VALUES ({_marks(len(Use._fields))})"  # noqa: S608 - names and marks of our own
+        with connection.cursor() as cursor:
+            cursor.executemany(statement, _adapted(uses))
+    _upsert(_TABLE, _COLUMNS, "id", ["count"], counted)
+    _upsert(_HOURS, "key_id, hour, uses, refusals", "key_id, hour", ["uses", "refusals"], _by_hour([*uses, *counted]))
+    if newest := _newest(uses):
+        uses_written.send(sender=KeyUse, newest=newest)
+
+
+_TABLE = KeyUse._meta.db_table
+_HOURS = KeyUseHour._meta.db_table
+_COLUMNS = ", ".join(Use._fields)
+_ROWS_PER_STATEMENT = 500
+
+
+def _upsert(table: str, columns: str, key: str, added: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, or add to those that are there. All names are this module's own."""
+    sums = ", ".join(f"{name} = {table}.{name} + EXCLUDED.{name}" for name in added)
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        some = rows[start : start + _ROWS_PER_STATEMENT]
+        values = ", ".join([f"({_marks(len(some[0]))})"] * len(some))
+        statement = f"INSERT INTO {table} ({columns}) VALUES {values} ON CONFLICT ({key}) DO UPDATE SET {sums}"  # noqa: S608 - names and marks of our own
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [value for row in _adapted(some) for value in row])
+
+
+def _marks(count: int) -> str:
+    return ", ".join(["%s"] * count)
+
+
+def _adapted(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Return rows as the database takes them: SQLite has neither ids nor times."""
+    if connection.vendor == "postgresql":
+        return [list(row) for row in rows]
+    return [[_sqlite_value(value) for value in row] for row in rows]
+
+
+def _sqlite_value(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return value.hex
+    return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+
+
+def _by_hour(uses: Iterable[Use]) -> list[tuple[UUID, datetime, int, int]]:
+    """Return how often each key was let in and refused in each hour, in an order in which no two writers deadlock."""
+    sums: dict[tuple[UUID, datetime], tuple[int, int]] = {}
+    for use in uses:
+        if use.key_id:
+            hour = use.at.replace(minute=0, second=0, microsecond=0)
+            let_in, refused = sums.get((use.key_id, hour), (0, 0))
+            sums[use.key_id, hour] = (let_in, refused + use.count) if use.is_refused else (let_in + use.count, refused)
+    return [(key_id, hour, *counts) for (key_id, hour), counts in sorted(sums.items())]
+
+
+def _newest(uses: Iterable[Use]) -> dict[UUID, LastUse]:
+    newest: dict[UUID, LastUse] = {}
+    for use in uses:
+        if use.key_id and not use.is_refused and (use.key_id not in newest or newest[use.key_id].at < use.at):
+            newest[use.key_id] = LastUse(use.at, use.address)
+    return newest
+
+
+_recorder = Recorder()
+_is_serving = False
+
+
+def start() -> None:
+    """Write by a thread from now on, in this process and in those it forks. Without it, only `flush` writes."""
+    global _is_serving  # noqa: PLW0603 - one value for the whole process is the point
+    _is_serving = True
+
+
+def is_synchronous() -> bool:
+    return bool(settings.KEYPORTAL_USE_RECORDING == "synchronous")
+
+
+def record(use: Use) -> None:
+    """Keep a record until it is written, within about a second."""
+    _recorder.add(use)
+    if _is_serving:
+        _recorder.ensure_running()
+
+
+def write_now(use: Use) -> None:
+    """Write a record before its request is answered, in the transaction that is open or one of its own.
+
+    :raises UseNotRecorded: if it cannot be written.
+    """
+    if use.is_refused and not _recorder.is_single(use):
+        if _is_serving:
+            _recorder.ensure_running()
+        return
+    try:
+        with transaction.atomic():
+            _write_rows([use], [])
+    except Error as error:
+        log.error("uses.not_written", reason=type(error).__name__)  # noqa: TRY400 - the name says it all
+        raise UseNotRecorded from error
+
+
+def flush() -> None:
+    """Write what waits in this process now.
+
+    :raises Error: of `django.db`, if it cannot be written; it goes on waiting.
+    """
+    _recorder.flush()
+
+
+def forget_all() -> None:
+    """Begin anew, for forked children and for tests."""
+    global _recorder  # noqa: PLW0603 - one value for the whole process is the point
+    _recorder = Recorder()
+
+
+@lru_cache(maxsize=4096)
+def plain_address(text: str) -> str | None:
+    """Return an address that the column can hold, without a zone; the peer of a unix socket has none."""
+    try:
+        return str(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def plain_text(text: str, length: int) -> str:
+    """Return the beginning of what a client said, without control characters, which PostgreSQL may not store."""
+    return _CONTROLS.sub(" ", text[:length])
+
+
+os.register_at_fork(after_in_child=forget_all)
