@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import Organization, Project, Role, Team
 from accounts.principals import Principal
 from apikeys import permissions as catalogue
+from apikeys import shapes
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.models import ApiKey
 from apikeys.permissions import ALL, CATALOGUE
@@ -18,6 +19,11 @@ from keyportal import names
 
 PRESETS = ("30", "90", "180", "365")
 EXPIRIES = [*((days, f"{days} days") for days in PRESETS), ("date", "On a date"), ("never", "Never")]
+
+
+def _validate_no_key(name: str) -> None:
+    if shapes.holds_key(name):
+        raise forms.ValidationError(shapes.KEY_AS_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class IssueKeyForm(forms.Form):
 
     # Names this form, so that sending it twice issues one key and not two.
     issue_id = forms.UUIDField(widget=forms.HiddenInput)
-    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain])
+    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain, _validate_no_key])
     scope = forms.ChoiceField(widget=forms.RadioSelect, error_messages={"required": "Choose a scope."})
     team = forms.ModelChoiceField(Team.objects.none(), required=False, empty_label="Choose a team")
     project = ProjectField(Project.objects.none(), required=False, empty_label="Choose a project")
@@ -175,6 +181,18 @@ class RevokeKeyForm(forms.Form):
         if names.folded(name) != names.folded(self.api_key.name):
             raise forms.ValidationError(f"Type the name as it is written: {self.api_key.name}")
         return name
+
+
+class UsesForm(forms.Form):
+    """Which uses of a key a page shows: all or those with one outcome, from a place on."""
+
+    outcome = forms.ChoiceField(required=False, choices=[("accepted", "Accepted"), ("refused", "Refused")])
+    before = forms.UUIDField(required=False)
+
+    @property
+    def is_refused(self) -> bool | None:
+        outcome = self.cleaned_data["outcome"]
+        return outcome == "refused" if outcome else None
 
 
 def _choice(entry: catalogue.Permission, checked: set[str], grantable: Collection[str]) -> PermissionChoice:

@@ -67,7 +67,7 @@ def use_of(request: ApiRequest, at: datetime, response: HttpResponseBase) -> Use
     api_key = getattr(request, "api_key", None)
     is_refused = not hasattr(request, "principal")
     return Use(
-        id=UUID(request.request_id),
+        id=request.request_uuid,
         at=at,
         outcome=getattr(response, "code", "accepted"),
         is_refused=is_refused,

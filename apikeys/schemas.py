@@ -24,9 +24,8 @@ PAGE_SIZE = 50
 def _plain(name: str) -> str:
     if not names.is_plain(name):
         raise ValueError(names.RULE)
-    if shapes.mask(name) != name:
-        # It would be stored, logged and shown to the whole team.
-        raise ValueError("A key was pasted here. Choose a name that says what uses the new one.")
+    if shapes.holds_key(name):
+        raise ValueError(shapes.KEY_AS_NAME)
     return name
 
 

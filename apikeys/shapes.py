@@ -8,6 +8,9 @@ from django.conf import settings
 from apikeys import keyformat
 from apikeys.keyformat import Shape
 
+# What to say to who pastes a key where the name of one belongs.
+KEY_AS_NAME = "A key was pasted here. Choose a name that says what uses the new one."
+
 
 def current() -> Shape:
     """Return the shape that new keys get."""
@@ -32,6 +35,11 @@ def mask(text: str) -> str:
     if plain != text and (masked := keyformat.mask(plain, accepted())) != plain:
         return masked
     return keyformat.mask(text, accepted())
+
+
+def holds_key(text: str) -> bool:
+    """Say whether a text has something in it that must not be stored, logged or shown: a key, or the most of one."""
+    return mask(text) != text
 
 
 @cache

@@ -66,7 +66,8 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
         prefix = keyformat.parse(text, shapes.accepted()).prefix
     except keyformat.MalformedKey:
         return Verification(Outcome.INVALID_KEY)
-    if not hashing.is_known(text) and (refusal := budgets.current().refusal(source, prefix)):
+    is_known = hashing.is_known(text)
+    if not is_known and (refusal := budgets.current().refusal(source, prefix)):
         budget, seconds = refusal
         metrics.LIMITER_REFUSALS.labels(budget).inc()
         return Verification(Outcome.TOO_MANY_FAILURES, prefix, retry_after=seconds)
@@ -81,7 +82,10 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
         return _of_nobody(text, prefix, source)
     match hashing.check(text, key_id=key.id, digest=key.digest):
         case hashing.Check.MATCH:
-            return _of_its_holder(text, key, prefix, source, at)
+            budgets.current().prove(source, prefix)
+            if not is_known:
+                _upgrade_digest(text, key)
+            return _of_its_holder(text, key, prefix, at)
         case hashing.Check.MISMATCH:
             budgets.current().charge(source, prefix, is_known_prefix=True)
             return Verification(Outcome.INVALID_KEY, prefix)
@@ -98,9 +102,7 @@ def _of_nobody(text: str, prefix: str, source: str) -> Verification:
     return Verification(Outcome.INVALID_KEY, prefix)
 
 
-def _of_its_holder(text: str, key: PresentedKey, prefix: str, source: str, at: datetime) -> Verification:
-    budgets.current().prove(source, prefix)
-    _upgrade_digest(text, key)
+def _of_its_holder(text: str, key: PresentedKey, prefix: str, at: datetime) -> Verification:
     outcome = _state(key, at)
     if outcome is Outcome.KEY_REVOKED:
         _revoked.remember(text, key)
@@ -113,16 +115,20 @@ class _Revoked:
     def __init__(self) -> None:
         self._lock = Lock()
         self._keys: TTLCache[bytes, PresentedKey] = TTLCache(1000, hashing.MISMATCH_SECONDS)
+        self._is_empty = True  # so that good keys need not ask
 
     def get(self, text: str) -> PresentedKey | None:
-        if not self._keys:
+        if self._is_empty:
             return None
         with self._lock:
-            return self._keys.get(hashing.mac(text))
+            found = self._keys.get(hashing.mac(text))
+            self._is_empty = not self._keys
+            return found
 
     def remember(self, text: str, key: PresentedKey) -> None:
         with self._lock:
             self._keys[hashing.mac(text)] = key
+            self._is_empty = False
 
     def forget_all(self) -> None:
         with self._lock:

@@ -30,7 +30,7 @@ from keyportal import metrics
 
 FLUSH_SECONDS = 1.0
 BATCH_SIZE = 1_000
-MAX_WAITING = 20_000  # records, about 500 bytes each; only a database that takes no writes lets them gather
+MAX_WAITING = 10_000  # records, about 500 bytes each; only a database that takes no writes lets them gather
 # Refusals of one source, prefix and outcome that are stored one by one in a minute; the rest are counted.
 SINGLE_REFUSALS = 10
 MAX_GROUPS = 2_000
@@ -76,9 +76,7 @@ class _Batch(NamedTuple):
         return sum(use.count for use in (*self.uses, *self.counted))
 
     def halves(self) -> list[tuple[Sequence[Use], Sequence[Use]]]:
-        """Return what it holds as two of half the rows; nothing, if it is one row."""
-        if self.uses and self.counted:
-            return [(self.uses, []), ([], self.counted)]
+        """Return what it holds, which is rows of one kind, as two of half of them; nothing, if it is one row."""
         rows = self.uses or self.counted
         some, others = rows[: len(rows) // 2], rows[len(rows) // 2 :]
         if not some:
@@ -124,15 +122,16 @@ class Recorder:
             return self._refusals.is_single(use)
 
     def flush(self) -> None:
-        """Write everything that waits.
+        """Write everything that waits. What comes meanwhile waits for the next time, or it would never end.
 
         :raises Error: of `django.db`, if it cannot be written now; it goes on waiting.
         """
         with self._flushing:
             try:
-                while self._batches or self._take():
-                    self._write(self._batches[0])
-                    self._batches.popleft()
+                # First what an earlier try has left, so that no more than that is ever taken out of the bounded list.
+                self._write_batches()
+                self._take()
+                self._write_batches()
             finally:
                 metrics.USE_BUFFER.set(self.waiting())
 
@@ -142,14 +141,19 @@ class Recorder:
             # A copy, since another thread may be writing them.
             return len(self._waiting) + sum(map(len, [*self._batches])) + self._refusals.counted()
 
-    def _take(self) -> bool:
+    def _take(self) -> None:
         with self._lock:
-            uses = self._waiting[:BATCH_SIZE]
-            del self._waiting[:BATCH_SIZE]
+            uses, self._waiting = self._waiting, []
             counted = self._refusals.take_counted()
-        if uses or counted:
-            self._batches.append(self._batch(uses, counted))
-        return bool(self._batches)
+        for start in range(0, len(uses), BATCH_SIZE):
+            self._batches.append(self._batch(uses[start : start + BATCH_SIZE], []))
+        if counted:
+            self._batches.append(self._batch([], counted))
+
+    def _write_batches(self) -> None:
+        while self._batches:
+            self._write(self._batches[0])
+            self._batches.popleft()
 
     def _batch(self, uses: Sequence[Use], counted: Sequence[Use]) -> _Batch:
         self._number += 1
@@ -192,6 +196,7 @@ class Recorder:
                     log.error("uses.not_written", reason=type(error).__name__)  # noqa: TRY400 - no traceback each second
                 failures += 1
                 connection.close()
+        connection.close()
 
     def end(self) -> None:
         """Write what is left, once no more can come."""

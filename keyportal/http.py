@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
@@ -28,7 +29,8 @@ CHALLENGE = 'Bearer realm="keyportal"'
 class PortalRequest(HttpRequest):
     """Any request, once it has been given its id and the address it came from."""
 
-    request_id: str
+    request_uuid: UUID
+    request_id: str  # the same, as text
     client_address: str
     # What the request's one log line says beside the usual, such as the prefix of the key.
     log_fields: dict[str, str]
@@ -220,7 +222,9 @@ def is_machine(request: HttpRequest) -> bool:
     """Say whether a call stands on its own, with a key or with nothing, and belongs to no browser's session."""
     if not is_api(request):
         return request.path_info in PROBE_PATHS
-    return "HTTP_AUTHORIZATION" in request.META or settings.SESSION_COOKIE_NAME not in request.COOKIES
+    if "HTTP_AUTHORIZATION" in request.META or "HTTP_COOKIE" not in request.META:
+        return True
+    return settings.SESSION_COOKIE_NAME not in request.COOKIES
 
 
 def client_address(request: HttpRequest) -> str:

@@ -40,7 +40,8 @@ class RequestContextMiddleware:
 
     def __call__(self, request: PortalRequest) -> HttpResponseBase:
         _drop_malformed_session(request)
-        request.request_id = str(uuid7())
+        request.request_uuid = uuid7()
+        request.request_id = str(request.request_uuid)
         request.client_address = client_address(request)
         request.log_fields = {}
         started = time.perf_counter()
@@ -65,6 +66,8 @@ class RequestContextMiddleware:
 
 def _drop_malformed_session(request: HttpRequest) -> None:
     """Take a session from a request that none of ours can be: PostgreSQL refuses a query with NUL in it, for one."""
+    if "HTTP_COOKIE" not in request.META:
+        return
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     if session_key is not None and not _SESSION_KEY.fullmatch(session_key):
         del request.COOKIES[settings.SESSION_COOKIE_NAME]

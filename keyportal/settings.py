@@ -299,4 +299,6 @@ if _level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
 LOGGING = logs.logging_config(level=_level)
 # A line that cannot be written would be printed as it is, keys and all.
 logging.raiseExceptions = False
+# No line names them, so they are not asked for each.
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 structlog.configure(**logs.structlog_config())

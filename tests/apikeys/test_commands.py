@@ -30,6 +30,7 @@ from audit.models import AuditEvent
 from tests.apikeys.audited import LogIsFull, Row, break_the_audit_log, everything_recorded, rows_of
 from tests.apikeys.logbook import Logbook
 from tests.apikeys.people import demote
+from tests.apikeys.presented import of_nobody
 from tests.cast import NOON, Issued, Person, later
 
 Issue = Callable[..., Issued]
@@ -126,6 +127,10 @@ ERRORS: dict[str, tuple[dict[str, str | None], str]] = {
     "unknown team": ({"scope": "team", "team": "Nobody"}, "There is no team called Nobody."),
     "unknown project": ({"scope": "project", "project": NOBODY}, f"There is no project called {NOBODY}."),
     "no permission": ({"permissions": " , "}, "A key needs at least one permission."),
+    "a key as name": (
+        {"name": of_nobody()},
+        "A key was pasted here. Choose a name that says what uses the new one.",
+    ),
     "0 days": ({"expires-in-days": "0"}, "--expires-in-days goes from 1 to 1825."),
     "1826 days": ({"expires-in-days": "1826"}, "--expires-in-days goes from 1 to 1825."),
 }

@@ -10,6 +10,7 @@ from accounts.models import Organization, Project, Team
 from apikeys.forms import IssueKeyForm, RevokeKeyForm
 from apikeys.permissions import Role, grantable
 from tests.apikeys.people import leave_teams
+from tests.apikeys.presented import of_nobody
 from tests.cast import NOON, Issued, Person
 
 ISSUE_ID = uuid7()
@@ -128,6 +129,11 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "no name": ({"name": " "}, "name", "This field is required."),
     "newline": ({"name": "a\nb"}, "name", "A name has 1 to 100 characters, and none that cannot be seen."),
     "zero-width space": ({"name": "a\u200bb"}, "name", "A name has 1 to 100 characters, and none that cannot be seen."),
+    "a key": (
+        {"name": f"ci {of_nobody()}"},
+        "name",
+        "A key was pasted here. Choose a name that says what uses the new one.",
+    ),
     "no scope": ({"scope": ""}, "scope", "Choose a scope."),
     "no team": ({"scope": "team"}, "team", "Choose the team that the key is for."),
     "no project": ({"scope": "project"}, "project", "Choose the project that the key is for."),
