@@ -1,7 +1,7 @@
 # Everything a person, or CI, does in this repository. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix lock clean
+.PHONY: help setup run test bench bench-flood check fix lock clean
 .NOTPARALLEL:
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ VENV_PYTHON := .venv/bin/python
 COMPLETE := apikeys/keyformat.py,apikeys/hashing.py,apikeys/permissions.py,apikeys/verification.py,apikeys/actions.py,audit/*
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what keyportal needs into .venv, from pinned and hashed requirements
 	@$(call install,base)
@@ -31,6 +31,14 @@ ifeq ($(strip $(ARGS)),)
 	@echo "What has to be covered whole:"
 	@$(VENV_PYTHON) -m coverage report --include='$(COMPLETE)' --fail-under=100
 endif
+
+bench: setup ## Measure how fast keyportal is, beside what it could be and what others are; ARGS="--only speed" is a part
+	@$(rivals)
+	@$(VENV_PYTHON) -m bench $(ARGS)
+
+bench-flood: setup ## Measure what good keys still get while others flood it with bogus ones; ARGS="--from one" is a part
+	@$(bench_programs)
+	@$(VENV_PYTHON) -m bench.flood $(ARGS)
 
 check: setup ## Check format, lint, types, layers, templates, requirements, deployment settings and migrations
 	@$(call install,dev)
@@ -53,12 +61,12 @@ fix: setup ## Mend what can be mended by itself: format, lint, templates
 	@.venv/bin/ruff check --fix .
 	@find templates -name '*.html' -exec .venv/bin/djade --target-version 5.2 {} +
 
-lock: setup ## Write requirements/*.txt anew from requirements/*.in; ARGS=--upgrade takes newer releases
+lock: setup ## Write requirements/*.txt and bench/requirements.txt anew from their .in; ARGS=--upgrade takes newer releases
 	@[ -x .venv/lock/bin/uv ] || { $(VENV_PYTHON) -m venv .venv/lock && $(call pip,.venv/lock/bin/python) uv; }
-	@for name in base dev; do \
+	@for name in requirements/base requirements/dev bench/requirements; do \
 		.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-header --no-annotate $(ARGS) \
-			--output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
+			--output-file $$name.txt $$name.in || exit 1; \
 	done
 
 clean: ## Remove .venv and what the tools left behind; never the data in var
@@ -105,6 +113,28 @@ command -v chromium >/dev/null || command -v chromium-browser >/dev/null || miss
 if [ -n "$$missing" ]; then \
 	echo "The tests use programs that are missing here:$$missing"; \
 	$(call apt,$$missing) || echo "The tests that need them are skipped, or fail where CI is set"; \
+fi
+endef
+
+# What the benchmarks start.
+define bench_programs
+missing=; \
+command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+command -v wrk >/dev/null || missing="$$missing wrk"; \
+if [ -n "$$missing" ]; then \
+	echo "The benchmarks use programs that are missing here:$$missing"; \
+	$(call apt,$$missing) || exit 1; \
+fi
+endef
+
+# The same, and what keyportal is compared with, in a virtual environment of its own.
+define rivals
+$(bench_programs); \
+if ! cmp -s bench/requirements.txt .venv/bench/installed.txt || ! .venv/bench/bin/python -c '' 2>/dev/null; then \
+	echo "Installing bench/requirements.txt into .venv/bench"; \
+	$(VENV_PYTHON) -m venv --clear .venv/bench || exit 1; \
+	$(call pip,.venv/bench/bin/python) --require-hashes -r bench/requirements.txt || exit 1; \
+	cp bench/requirements.txt .venv/bench/installed.txt; \
 fi
 endef
 

@@ -1,6 +1,6 @@
 """The API key as it is stored: everything about it but the secret."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, cast
@@ -67,6 +67,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             .values(*PRESENTED)
         )
         return cast("models.QuerySet[ApiKey, dict[str, Any]]", rows)
+
+    def ids_of(self, prefixes: Collection[str]) -> dict[str, UUID]:
+        """Return the ids of the keys that have such prefixes, in one query."""
+        return dict(self.filter(prefix__in=prefixes).values_list("prefix", "pk"))
 
     def visible_to(self, principal: Principal) -> Self:
         """Keys the caller may manage (T1): those whose scope they could issue, and their own.

@@ -12,7 +12,7 @@ from apikeys import shapes
 from apikeys.models import ApiKey
 from audit.signals import uses_written
 from audit.tracking import Change, Place, track
-from audit.uses import LastUse, Use, plain_address, plain_text
+from audit.uses import LastUse, Use, ask_owners_of, plain_address, plain_text
 from keyportal.dispatch import route_of
 from keyportal.http import ApiRequest
 
@@ -55,6 +55,7 @@ def start() -> None:
         },
     )
     uses_written.connect(note_last_uses, dispatch_uid="apikeys.note_last_uses")
+    ask_owners_of(ApiKey.objects.ids_of)
 
 
 def note_last_uses(newest: Mapping[UUID, LastUse], **_: Any) -> None:

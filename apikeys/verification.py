@@ -89,8 +89,11 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
         case hashing.Check.MISMATCH:
             budgets.current().charge(source, prefix, is_known_prefix=True)
             return Verification(Outcome.INVALID_KEY, prefix)
-        case undecided:
-            log.error("verification.undecided", prefix=prefix, reason=undecided.value)
+        case hashing.Check.BUSY:
+            return Verification(Outcome.UNAVAILABLE, prefix)
+        case hashing.Check.UNDECIDABLE:
+            # Its digest is corrupt, or argon2 fails: something that an operator has to mend.
+            log.error("verification.undecidable", prefix=prefix)
             return Verification(Outcome.UNAVAILABLE, prefix)
 
 

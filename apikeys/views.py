@@ -21,11 +21,12 @@ from accounts.models import Project, Role
 from accounts.recent import recent_sign_in_required
 from apikeys import actions, hashing, permissions
 from apikeys.first_steps import first_steps
-from apikeys.forms import IssueKeyForm, RevokeKeyForm
+from apikeys.forms import IssueKeyForm, RevokeKeyForm, UsesForm
 from apikeys.keyformat import Key
 from apikeys.listing import key_row, key_table
 from apikeys.models import EXPIRES_SOON, ApiKey
 from apikeys.snippets import examples, snippets
+from apikeys.use_rows import UsePage, read_page, totals, use_row, uses_of
 from apikeys.verification import issuer_role
 from audit.visibility import visible_events
 from keyportal.http import MemberRequest
@@ -33,6 +34,9 @@ from keyportal.pages import form_page, fragment, posted, safe_next
 
 USED_RECENTLY = timedelta(hours=24)
 EVENTS_SHOWN = 20
+USES_SHOWN = 10
+USES_A_PAGE = 50
+OUTCOME_TABS = (("", "All"), ("accepted", "Accepted"), ("refused", "Refused"))
 # What the address of the issue form can fill in.
 PREFILLED = ("name", "scope", "team", "project", "environment", "permissions", "expiry", "expires_on")
 EVENTS_ON_OVERVIEW = 8
@@ -172,6 +176,7 @@ def _already_issued(request: MemberRequest, issue_id: UUID) -> HttpResponse:
     return render(request, fragment("apikeys/key_already_issued.html", request), context, status=409)
 
 
+@never_cache
 @require_GET
 def key_detail(request: MemberRequest, key_id: UUID) -> HttpResponse:
     api_key = get_object_or_404(ApiKey.objects.visible_to(request.principal).with_places(), pk=key_id)
@@ -183,10 +188,45 @@ def key_detail(request: MemberRequest, key_id: UUID) -> HttpResponse:
         "is_ended": api_key.state_at(at) in {"revoked", "expired"},
         "permissions": _permission_lines(api_key, role),
         "role": Role(role.value).label.lower() if role else "nobody here any more",
+        "totals": totals(api_key, at=at),
+        "uses": [use_row(use) for use in uses_of(api_key)[:USES_SHOWN]],
         "events": events[:EVENTS_SHOWN],
         "snippets": [] if api_key.is_revoked else examples(url=settings.KEYPORTAL_URL),
     }
     return render(request, "apikeys/key_detail.html", context)
+
+
+@never_cache
+@require_GET
+@vary_on_headers("HX-Request")
+def key_uses(request: MemberRequest, key_id: UUID) -> HttpResponse:
+    api_key = get_object_or_404(ApiKey.objects.visible_to(request.principal), pk=key_id)
+    form = UsesForm(request.GET)
+    is_valid = form.is_valid()
+    chosen = form.cleaned_data.get("outcome", "")
+    page = UsePage([], None)
+    if is_valid:
+        rows = uses_of(api_key).matching(is_refused=form.is_refused)
+        page = read_page(rows, before=form.cleaned_data["before"], size=USES_A_PAGE)
+    filters = {"outcome": chosen} if chosen else {}
+    context = {
+        "api_key": api_key,
+        "uses": [use_row(use) for use in page.uses],
+        "tabs": [
+            (title, _url(request, {"outcome": value} if value else {}), value == chosen)
+            for value, title in OUTCOME_TABS
+        ],
+        "chosen": chosen,
+        "is_valid": is_valid,
+        "older_url": _url(request, filters | {"before": str(page.next_before)}) if page.next_before else "",
+        "newest_url": _url(request, filters) if request.GET.get("before") else "",
+    }
+    template = "apikeys/_use_pages.html" if request.htmx else "apikeys/key_uses.html"
+    return render(request, template, context, status=200 if is_valid else 422)
+
+
+def _url(request: MemberRequest, query: dict[str, str]) -> str:
+    return f"{request.path}?{urlencode(query)}" if query else request.path
 
 
 def _permission_lines(api_key: ApiKey, role: permissions.Role | None) -> list[PermissionLine]:

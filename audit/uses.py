@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -296,7 +296,9 @@ def _write_rows(uses: Sequence[Use], counted: Sequence[Use]) -> None:
         with connection.cursor() as cursor:
             cursor.executemany(statement, _adapted(uses))
     _upsert(_TABLE, _COLUMNS, "id", ["count"], counted)
-    _upsert(_HOURS, "key_id, hour, uses, refusals", "key_id, hour", ["uses", "refusals"], _by_hour([*uses, *counted]))
+    _upsert(
+        _HOURS, "key_id, hour, uses, refusals", "key_id, hour", ["uses", "refusals"], _by_hour(_owned(uses, counted))
+    )
     if newest := _newest(uses):
         uses_written.send(sender=KeyUse, newest=newest)
 
@@ -333,6 +335,24 @@ def _sqlite_value(value: Any) -> Any:
     if isinstance(value, UUID):
         return value.hex
     return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+
+
+Owners = Callable[[Collection[str]], Mapping[str, UUID]]
+_owners_of: Owners | None = None
+
+
+def ask_owners_of(owners_of: Owners) -> None:
+    """Have refusals counted for the key whose prefix they named, though its secret was another; this tells whose."""
+    global _owners_of  # noqa: PLW0603 - one value for the whole process is the point
+    _owners_of = owners_of
+
+
+def _owned(*some: Sequence[Use]) -> list[Use]:
+    """Return uses with the key that each counts for. What is stored of one that did not get as far names none."""
+    uses = [use for part in some for use in part]
+    prefixes = {use.prefix for use in uses if use.prefix and not use.key_id}
+    owners = _owners_of(prefixes) if _owners_of and prefixes else {}
+    return [use if use.key_id else use._replace(key_id=owners.get(use.prefix)) for use in uses]
 
 
 def _by_hour(uses: Iterable[Use]) -> list[tuple[UUID, datetime, int, int]]:

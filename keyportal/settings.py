@@ -274,8 +274,8 @@ KEYPORTAL_ARGON2_WAIT_MS = env.whole("KEYPORTAL_ARGON2_WAIT_MS", default=50, lea
 
 # How many failures are borne within a minute before a request is refused unread.
 KEYPORTAL_FAILURES_PER_SOURCE = env.whole("KEYPORTAL_FAILURES_PER_SOURCE", default=60, least=1)
-KEYPORTAL_FAILURES_PER_SOURCE_AND_PREFIX = env.whole("KEYPORTAL_FAILURES_PER_SOURCE_AND_PREFIX", default=20, least=1)
-KEYPORTAL_FAILURES_PER_PREFIX = env.whole("KEYPORTAL_FAILURES_PER_PREFIX", default=120, least=1)
+KEYPORTAL_FAILURES_PER_SOURCE_AND_PREFIX = env.whole("KEYPORTAL_FAILURES_PER_SOURCE_AND_PREFIX", default=10, least=1)
+KEYPORTAL_FAILURES_PER_PREFIX = env.whole("KEYPORTAL_FAILURES_PER_PREFIX", default=20, least=1)
 REDIS_URL = env.str("REDIS_URL", default="")
 if REDIS_URL and not re.match(r"(rediss?|unix)://", REDIS_URL):
     raise ImproperlyConfigured("REDIS_URL must be an address such as redis://127.0.0.1:6379/0")

@@ -180,9 +180,17 @@ class PostgresCluster:
 
 
 def _children(pid: int) -> list[int]:
-    """Return the ids of the processes that one has started, as Linux lists them."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    return [int(child) for child in listed.split()]
+    """Return the ids of the processes that one has started, as Linux tells them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # Behind the name, which may itself hold spaces and parentheses, come the state and the parent's id.
+            parent = path.read_text(encoding="latin-1").rpartition(")")[2].split()[1]
+        except OSError:
+            continue  # It has ended since.
+        if int(parent) == pid:
+            found.append(int(path.parent.name))
+    return sorted(found)
 
 
 def new_database(server_url: str) -> str:
@@ -330,7 +338,7 @@ class Portal:
     @property
     def worker_pids(self) -> list[int]:
         """The ids of the processes that answer, the oldest first."""
-        return sorted(_children(self.pid))
+        return _children(self.pid)
 
     def log_text(self) -> str:
         """Return everything it has written so far: what it printed, its mails and its log."""

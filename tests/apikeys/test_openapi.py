@@ -48,6 +48,7 @@ def test_document_is_openapi_3_1_with_a_name_and_a_summary_for_every_operation()
         "list_api_keys",
         "get_api_key",
         "revoke_api_key",
+        "list_api_key_uses",
         "list_projects",
         "get_project",
         "list_audit_events",

@@ -80,6 +80,7 @@ def test_reference_is_public_and_names_every_operation_code_and_parameter(db: No
         ("GET", "/v1/api-keys", "list_api_keys"),
         ("GET", "/v1/api-keys/{key_id}", "get_api_key"),
         ("DELETE", "/v1/api-keys/{key_id}", "revoke_api_key"),
+        ("GET", "/v1/api-keys/{key_id}/uses", "list_api_key_uses"),
         ("GET", "/v1/projects", "list_projects"),
         ("GET", "/v1/projects/{project_id}", "get_project"),
         ("GET", "/v1/audit-events", "list_audit_events"),

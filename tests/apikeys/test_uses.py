@@ -95,6 +95,7 @@ def test_requests_are_there_once_they_are_written(
     # Which it says beside them, as before.
     api_key = response.context["row"].api_key
     assert (api_key.last_used_at, api_key.last_used_ip) == (NOON, "127.0.0.1")
+    assert response.context["totals"] == (3, 1, 3, 1)
     listed: Any = dana_client.get("/integrations/")
     [row] = listed.context["rows"]
     assert row.api_key.last_used_at == NOON
@@ -367,6 +368,7 @@ def test_api_tells_all_about_a_use(reader: Issued, issued: Issued) -> None:
 def test_api_tells_of_refusals_and_how_many_a_row_stands_for(reader: Issued, issued: Issued) -> None:
     write(*(refusal_of(issued, later(seconds=number)) for number in range(SINGLE_REFUSALS + 5)))
     items = asked(reader, issued.row.pk).json()["items"]
+    assert use_rows.totals(issued.row, at=later(minutes=1)).day_refusals == SINGLE_REFUSALS + 5
     [many] = [item for item in items if item["count"] > 1]
     known = ("event", "outcome", "prefix", "label", "method", "route", "user_agent", "request_id", "count", "at")
     assert {name: many[name] for name in known} == {

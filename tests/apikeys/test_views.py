@@ -682,11 +682,11 @@ def test_key_page_costs_the_same_for_any_number_of_events(
 ) -> None:
     client = sign_in_as(bob)
     path = f"/keys/{issued.row.pk}/"
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         assert len(client.get(path).context["events"]) == 1
     mark_exposed(key_id=issued.row.pk, at=NOON)
     disable_key(api_key=issued.row, at=NOON)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         assert len(client.get(path).context["events"]) == 3
 
 

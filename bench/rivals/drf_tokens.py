@@ -1,0 +1,31 @@
+"""Django REST framework's own TokenAuthentication."""
+
+from bench.rivals.base import configure, prepare
+
+configure(
+    __name__,
+    "rest_framework.authtoken",
+    REST_FRAMEWORK={
+        "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
+        "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    },
+)
+
+from django.core.handlers.wsgi import WSGIHandler  # noqa: E402 - what follows needs the settings above
+from django.urls import path  # noqa: E402 - as above
+from rest_framework.authtoken.models import Token  # noqa: E402 - as above
+from rest_framework.decorators import api_view  # noqa: E402 - as above
+from rest_framework.request import Request  # noqa: E402 - as above
+from rest_framework.response import Response  # noqa: E402 - as above
+
+
+@api_view(["GET"])
+def whoami(request: Request) -> Response:
+    return Response({"id": request.user.pk, "username": request.user.username, "email": request.user.email})
+
+
+urlpatterns = [path("v1/whoami", whoami)]
+application = WSGIHandler()
+
+if __name__ == "__main__":
+    print("Token", Token.objects.create(user=prepare()).key)
