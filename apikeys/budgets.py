@@ -13,7 +13,7 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from functools import lru_cache
 from threading import Lock
 
@@ -21,9 +21,16 @@ from cachetools import LRUCache
 from django.conf import settings
 
 WINDOW_SECONDS = 60.0
-MAX_RECORDS = 10_000  # in each table, about 250 bytes each
+MAX_RECORDS = 4_000  # in each table, about 400 bytes each
 SHARED_RECORDS = 256  # what those share who come when a table is full
 DUMMY_EVERY_SECONDS = 2.0
+
+# What a wrong secret is charged to; a prefix that no key has, which is its sender's alone; and a text that waited for
+# argon2 in vain. That one may be good, and is known to be once its run has ended; until then a flood of such texts must
+# not keep argon2 and the threads that wait for it busy, and many good keys of one source must not count as a flood.
+FAILED = frozenset({"source", "source_and_prefix", "prefix"})
+OF_NOBODY = frozenset({"source", "source_and_prefix"})
+UNDECIDED = frozenset({"source_and_prefix", "prefix"})
 
 
 class Budget:
@@ -103,10 +110,10 @@ class Budgets:
                 return name, math.ceil(left)
         return None
 
-    def charge(self, source: str, prefix: str, *, is_known_prefix: bool) -> None:
-        """Count a failure. A prefix that no key has is charged to its sender alone."""
+    def charge(self, source: str, prefix: str, *, budgets: Collection[str] = FAILED) -> None:
+        """Count a failure: of all budgets, or of those that are named."""
         for name, subject, _limit in self._asked(source, prefix):
-            if name == "prefix" and not is_known_prefix:
+            if name not in budgets:
                 continue
             self._by_name[name].charge(subject)
             if _listener:
@@ -140,7 +147,7 @@ class Budgets:
             yield "prefix", prefix, settings.KEYPORTAL_FAILURES_PER_PREFIX
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def network(source: str) -> str:
     """Return what one sender can hardly leave: an IPv4 address, or the /64 of an IPv6 one (RFC 4291 §2.5.4)."""
     try:

@@ -87,9 +87,10 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
                 _upgrade_digest(text, key)
             return _of_its_holder(text, key, prefix, at)
         case hashing.Check.MISMATCH:
-            budgets.current().charge(source, prefix, is_known_prefix=True)
+            budgets.current().charge(source, prefix)
             return Verification(Outcome.INVALID_KEY, prefix)
         case hashing.Check.BUSY:
+            budgets.current().charge(source, prefix, budgets=budgets.UNDECIDED)
             return Verification(Outcome.UNAVAILABLE, prefix)
         case hashing.Check.UNDECIDABLE:
             # Its digest is corrupt, or argon2 fails: something that an operator has to mend.
@@ -99,7 +100,7 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
 
 def _of_nobody(text: str, prefix: str, source: str) -> Verification:
     """Refuse an unknown prefix: at the rate of who looks for one patiently, it takes as long as a wrong secret."""
-    budgets.current().charge(source, prefix, is_known_prefix=False)
+    budgets.current().charge(source, prefix, budgets=budgets.OF_NOBODY)
     if budgets.current().may_run_dummy():
         hashing.spend(text)
     return Verification(Outcome.INVALID_KEY, prefix)

@@ -426,7 +426,7 @@ def forget_all() -> None:
     _recorder = Recorder()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def plain_address(text: str) -> str | None:
     """Return an address that the column can hold, without a zone; the peer of a unix socket has none."""
     try:

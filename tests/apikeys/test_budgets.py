@@ -102,7 +102,7 @@ def test_source_is_refused_after_its_failures_whatever_it_sends_next(clock: Cloc
     process = Budgets(clock)
     for number in range(6):
         assert process.refusal("192.0.2.1", f"prefix{number}") is None
-        process.charge("192.0.2.1", f"prefix{number}", is_known_prefix=False)
+        process.charge("192.0.2.1", f"prefix{number}", budgets=budgets.OF_NOBODY)
     assert process.refusal("192.0.2.1", "another0") == ("source", 60)
     clock.now += 59.5
     assert process.refusal("192.0.2.1", "another0") == ("source", 1)
@@ -112,7 +112,7 @@ def test_source_is_refused_after_its_failures_whatever_it_sends_next(clock: Cloc
 def test_source_is_refused_at_one_prefix_sooner(clock: Clock, limits: None) -> None:
     process = Budgets(clock)
     for _ in range(3):
-        process.charge("192.0.2.1", "a1B2c3D4", is_known_prefix=True)
+        process.charge("192.0.2.1", "a1B2c3D4")
     assert process.refusal("192.0.2.1", "a1B2c3D4") == ("source_and_prefix", 60)
     assert process.refusal("192.0.2.1", "another0") is None
 
@@ -121,7 +121,7 @@ def test_prefix_is_refused_to_strangers_but_not_to_who_proved_its_key(clock: Clo
     process = Budgets(clock)
     process.prove("192.0.2.7", "a1B2c3D4")
     for number in range(4):
-        process.charge(f"192.0.2.{number}", "a1B2c3D4", is_known_prefix=True)
+        process.charge(f"192.0.2.{number}", "a1B2c3D4")
     assert process.refusal("192.0.2.9", "a1B2c3D4") == ("prefix", 60)
     assert process.refusal("192.0.2.7", "a1B2c3D4") is None
 
@@ -129,8 +129,18 @@ def test_prefix_is_refused_to_strangers_but_not_to_who_proved_its_key(clock: Clo
 def test_prefix_that_no_key_has_is_charged_to_its_sender_alone(clock: Clock, limits: None) -> None:
     process = Budgets(clock)
     for number in range(9):
-        process.charge(f"192.0.2.{number}", "nobodys1", is_known_prefix=False)
+        process.charge(f"192.0.2.{number}", "nobodys1", budgets=budgets.OF_NOBODY)
     assert process.refusal("192.0.2.100", "nobodys1") is None
+
+
+def test_text_that_waited_in_vain_is_charged_to_its_prefix_and_not_to_its_source(clock: Clock, limits: None) -> None:
+    process = Budgets(clock)
+    for number in range(9):
+        process.charge("192.0.2.1", f"prefix{number}", budgets=budgets.UNDECIDED)
+    assert process.refusal("192.0.2.1", "another0") is None
+    for number in range(4):
+        process.charge(f"192.0.2.{number}", "a1B2c3D4", budgets=budgets.UNDECIDED)
+    assert process.refusal("192.0.2.9", "a1B2c3D4") == ("prefix", 60)
 
 
 def test_dummy_run_is_allowed_once_in_two_seconds(clock: Clock) -> None:
@@ -160,7 +170,7 @@ def test_source_is_what_one_sender_can_hardly_leave(source: str, expected: str) 
 def test_retry_after_is_never_zero(clock: Clock, limits: None) -> None:
     process = Budgets(clock)
     for _ in range(6):
-        process.charge("192.0.2.1", "a1B2c3D4", is_known_prefix=False)
+        process.charge("192.0.2.1", "a1B2c3D4", budgets=budgets.OF_NOBODY)
     clock.now += 59.999
     refusal = process.refusal("192.0.2.1", "another0")
     assert refusal is not None
@@ -182,7 +192,7 @@ def told() -> "Callable[[], list[object]]":
 
 def test_charges_are_told_to_who_listens(told: Callable[[], list[object]]) -> None:
     try:
-        budgets.current().charge("192.0.2.1", "a1B2c3D4", is_known_prefix=True)
+        budgets.current().charge("192.0.2.1", "a1B2c3D4")
     finally:
         budgets.listen(None)
     assert told() == [
