@@ -102,7 +102,7 @@ def issue_key(
         if ApiKey.objects.issued_by_form(principal.user_id, issue_id).exists():
             raise KeyAlreadyIssued from error
         raise
-    hashing.remember(key.reveal(), key_id=api_key.pk, digest=api_key.digest)
+    hashing.remember(key.reveal(), key_id=api_key.pk, digest=api_key.digest, prefix=key.prefix)
     return api_key, key
 
 

@@ -78,6 +78,7 @@ class _Claim(NamedTuple):
     text_mac: bytes
     key_id: UUID
     fingerprint: bytes
+    prefix: str = ""
 
 
 class _Run:
@@ -124,10 +125,10 @@ class _Process:
         with self._lock:
             self._remember(claim, Check.MATCH)
 
-    def has_matched(self, text: str) -> bool:
+    def matched(self, text: str) -> _Claim | None:
         text_mac = self.mac(text)
         with self._lock:
-            return text_mac in self._matches
+            return self._matches.get(text_mac)
 
     def recall(self, claim: _Claim) -> Check | None:
         with self._lock:
@@ -218,14 +219,14 @@ def make_digest(text: str) -> str:
         raise HashingUnavailable("argon2 cannot run now, for want of memory or threads") from error
 
 
-def check(text: str, *, key_id: UUID, digest: str) -> Check:
+def check(text: str, *, key_id: UUID, digest: str, prefix: str = "") -> Check:
     """Return whether the text is the key of this row, from memory or by argon2.
 
     Never raises for bad input. Only MATCH and MISMATCH say anything about the text; on BUSY and UNDECIDABLE
     the caller must neither let it in nor call it wrong.
     """
     process = _process
-    claim = _Claim(process.mac(text), key_id, digest_fingerprint(digest))
+    claim = _Claim(process.mac(text), key_id, digest_fingerprint(digest), prefix)
     if known := process.recall(claim):
         _hits[known].inc()
         return known
@@ -234,10 +235,10 @@ def check(text: str, *, key_id: UUID, digest: str) -> Check:
     return process.decide(claim, text, digest)
 
 
-def remember(text: str, *, key_id: UUID, digest: str) -> None:
+def remember(text: str, *, key_id: UUID, digest: str, prefix: str) -> None:
     """Prime the memory with a key that was just issued, so that its first use here costs no argon2."""
     process = _process
-    process.remember_match(_Claim(process.mac(text), key_id, digest_fingerprint(digest)))
+    process.remember_match(_Claim(process.mac(text), key_id, digest_fingerprint(digest), prefix))
 
 
 def spend(text: str) -> None:
@@ -247,7 +248,13 @@ def spend(text: str) -> None:
 
 def is_known(text: str) -> bool:
     """Return whether this process saw the text match some digest; says nothing of the one stored now."""
-    return _process.has_matched(text)
+    return _process.matched(text) is not None
+
+
+def known_prefix(text: str) -> str | None:
+    """Return the prefix with which this process saw the text match: then its form need not be looked at again."""
+    claim = _process.matched(text)
+    return claim.prefix if claim else None
 
 
 def mac(text: str) -> bytes:

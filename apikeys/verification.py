@@ -62,15 +62,17 @@ _counters = {outcome: metrics.VERIFICATIONS.labels(outcome.value) for outcome in
 
 
 def _verify(text: str, *, at: datetime, source: str) -> Verification:
-    try:
-        prefix = keyformat.parse(text, shapes.accepted()).prefix
-    except keyformat.MalformedKey:
-        return Verification(Outcome.INVALID_KEY)
-    is_known = hashing.is_known(text)
-    if not is_known and (refusal := budgets.current().refusal(source, prefix)):
-        budget, seconds = refusal
-        metrics.LIMITER_REFUSALS.labels(budget).inc()
-        return Verification(Outcome.TOO_MANY_FAILURES, prefix, retry_after=seconds)
+    prefix = hashing.known_prefix(text)
+    is_known = prefix is not None
+    if prefix is None:
+        try:
+            prefix = keyformat.parse(text, shapes.accepted()).prefix
+        except keyformat.MalformedKey:
+            return Verification(Outcome.INVALID_KEY)
+        if refusal := budgets.current().refusal(source, prefix):
+            budget, seconds = refusal
+            metrics.LIMITER_REFUSALS.labels(budget).inc()
+            return Verification(Outcome.TOO_MANY_FAILURES, prefix, retry_after=seconds)
     if revoked := _revoked.get(text):
         return Verification(Outcome.KEY_REVOKED, prefix, revoked)
     try:
@@ -80,7 +82,7 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
         return Verification(Outcome.UNAVAILABLE, prefix)
     if key is None:
         return _of_nobody(text, prefix, source)
-    match hashing.check(text, key_id=key.id, digest=key.digest):
+    match hashing.check(text, key_id=key.id, digest=key.digest, prefix=prefix):
         case hashing.Check.MATCH:
             budgets.current().prove(source, prefix)
             if not is_known:

@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_GET
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
@@ -80,6 +83,25 @@ class PortalAPI(NinjaAPI):
                     if int(status) >= 400:
                         answer["content"] = {"application/problem+json": answer["content"]["application/json"]}
         return document
+
+
+def plain(endpoint: Callable[[ApiRequest], HttpResponse]) -> Callable[[ApiRequest], HttpResponse]:
+    """Serve an endpoint that takes nothing and answers by itself as a view of its own, as ninja would.
+
+    What ninja does for endpoints that take more would be a fifth of what the whole call costs.
+    """
+    authenticate = PrincipalAuth()
+
+    @require_GET
+    @wraps(endpoint)
+    def view(request: ApiRequest) -> HttpResponse:
+        try:
+            authenticate(request)
+        except Problem as problem:
+            return problem_response(request, problem)
+        return endpoint(request)
+
+    return view
 
 
 api = PortalAPI(

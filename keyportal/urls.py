@@ -2,7 +2,8 @@
 
 from django.urls import include, path
 
-from keyportal.api import api
+from apikeys.api import whoami
+from keyportal.api import api, plain
 from keyportal.docs import api_docs
 from keyportal.probes import exposition, healthz, readyz
 
@@ -11,6 +12,8 @@ urlpatterns = [
     path("readyz", readyz, name="readyz"),
     path("metrics", exposition, name="metrics"),
     path("v1/docs", api_docs, name="api-docs"),
+    # The call that services make all day; ninja documents it.
+    path("v1/whoami", plain(whoami)),
     path("v1/", api.urls),
     path("audit/", include("audit.urls")),
     path("", include("apikeys.urls")),
