@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -93,7 +92,6 @@ def plain(endpoint: Callable[[ApiRequest], HttpResponse]) -> Callable[[ApiReques
     authenticate = PrincipalAuth()
 
     @require_GET
-    @wraps(endpoint)
     def view(request: ApiRequest) -> HttpResponse:
         try:
             authenticate(request)
