@@ -109,6 +109,7 @@ define programs
 missing=; \
 command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$$missing nginx-light"; \
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing="$$missing chromium fonts-liberation"; \
 if [ -n "$$missing" ]; then \
 	echo "The tests use programs that are missing here:$$missing"; \

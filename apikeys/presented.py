@@ -96,9 +96,26 @@ def read(prefix: str) -> PresentedKey | None:
         with own.patience(READ_SECONDS):
             row = own.read_row(sql, [prefix])
     else:
+        row = _read_sqlite(own, sql, prefix)
+    return _understood(own.vendor, row) if row else None
+
+
+def _read_sqlite(own: Any, sql: str, prefix: str) -> tuple[Any, ...] | None:
+    row: tuple[Any, ...] | None
+    if own.queries_logged:
         with own.cursor() as cursor:
             row = cursor.execute(sql, [prefix]).fetchone()
-    return _understood(own.vendor, row) if row else None
+        return row
+    # Past Django's cursor, which writes the statement anew each time, with SQLite's own marks for parameters.
+    own.ensure_connection()
+    with own.wrap_database_errors:
+        row = own.connection.execute(_with_question_marks(sql), [prefix]).fetchone()
+    return row
+
+
+@cache
+def _with_question_marks(sql: str) -> str:
+    return sql.replace("%s", "?")
 
 
 @cache

@@ -37,6 +37,9 @@ _STALLED_AFTER_SECONDS = 20
 class QuietLogger(Logger):
     """gunicorn's log less what the client sent: any byte of a request that failed may belong to a key."""
 
+    def access(self, *_args: Any, **_kwargs: Any) -> None:
+        """Write no access log; where logging is configured, gunicorn would put each line together all the same."""
+
     def info(self, msg: str, *args: Any, **kwargs: Any) -> None:
         if msg.startswith("Listening at:"):
             # Its own words are about the master's sockets, and the workers have them.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -57,7 +58,8 @@ def answers_http(port: int) -> bool:
 def find_program(name: str) -> Path | None:
     """Return where a program is, looking for PostgreSQL's also where Debian keeps them, the newest first."""
     for candidate in (name, *_OTHER_NAMES.get(name, ())):
-        if found := shutil.which(candidate):
+        # Servers are where only root's PATH leads, and anyone may run them.
+        if found := shutil.which(candidate) or shutil.which(candidate, path="/usr/sbin"):
             return Path(found)
     versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
     return max(versions, key=lambda path: int(path.parts[-3]), default=None)
@@ -146,7 +148,8 @@ class PostgresCluster:
         # The first process first, so that there are no more than are listed.
         os.kill(first, number)
         for pid in _children(first):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # It has ended since.
+                os.kill(pid, number)
 
     def stop(self) -> None:
         """Stop the server and remove all of it; more than once does no harm."""

@@ -33,7 +33,7 @@ ALLOWED = {
     "apikeys/models.py:without_waiting": "It asks SQLite to wait less, and changes no row.",
     "apikeys/models.py:mark_used": "Its last use is no change to a key; uses have records of their own.",
     "apikeys/models.py:upgrade_digest": "The key stays the same: only the cost of checking it rises.",
-    "apikeys/presented.py:read": "It reads.",
+    "apikeys/presented.py:_read_sqlite": "It reads.",
     "apikeys/shared_budgets.py:_exchange": "It speaks to Redis.",
     "audit/uses.py:_write_once": "It numbers a batch of uses, which are records themselves.",
     "audit/uses.py:_write_rows": "Uses are records themselves.",
