@@ -1,5 +1,6 @@
 """From a request to the one credential it carries: step 1 of the table in the architecture."""
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, QueryDict
 from django.utils.encoding import escape_uri_path
 from django.utils.http import escape_leading_slashes
@@ -38,10 +39,23 @@ def _label_of(text: str) -> str:
 
 
 def keys_in_query(request: HttpRequest) -> list[str]:
-    """Return the whole keys in the query string, where they must never be: URLs are logged along the way."""
+    """Return the whole keys in the query string, where they must never be: URLs are logged along the way.
+
+    :raises SuspiciousOperation: if the query cannot be taken apart, and no key was seen in it.
+    """
     query = request.META.get("QUERY_STRING", "")
     if not query:
         return []
-    values = [value for values in request.GET.lists() for value in (values[0], *values[1])]
-    found = (key.reveal() for text in (query, *values) for key in keyformat.find_keys(text, shapes.accepted()))
+    try:
+        values = [value for values in request.GET.lists() for value in (values[0], *values[1])]
+    except SuspiciousOperation:
+        # It has too many fields to be taken apart; a key among them is to be found all the same.
+        values = []
+        if not _keys_in([query]):
+            raise
+    return _keys_in([query, *values])
+
+
+def _keys_in(texts: list[str]) -> list[str]:
+    found = (key.reveal() for text in texts for key in keyformat.find_keys(text, shapes.accepted()))
     return list(dict.fromkeys(found))

@@ -2,11 +2,12 @@
 
 Only failures are charged, and only to who failed: to the source, and to the source at one prefix. A prefix is
 public, so what is charged to it alone must lock nobody out who has proved the key: that budget does not count for
-sources that have. What was verified in this process is never asked here at all.
+sources that have, here or, as the records of use tell, anywhere. What was verified in this process is never asked here
+at all.
 
 Each budget is a window of a minute that begins with its first failure, on the monotonic clock. Its table is bounded,
-and a record leaves it only when its window ends: when it is full, newcomers share records, so that nobody can push
-out their own.
+and a record leaves it only when its window ends, so that nobody can push out their own; who comes when it is full is
+not charged, since so many sources at once are not stopped by counting each.
 """
 
 import ipaddress
@@ -22,14 +23,14 @@ from django.conf import settings
 
 WINDOW_SECONDS = 60.0
 MAX_RECORDS = 4_000  # in each table, about 400 bytes each
-SHARED_RECORDS = 256  # what those share who come when a table is full
+CLEARING_SECONDS = 1.0  # how often a full table is looked through for windows that have ended
 DUMMY_EVERY_SECONDS = 2.0
 
-# What a wrong secret is charged to; a prefix that no key has, which is its sender's alone; and a text that waited for
-# argon2 in vain. That one may be good, and is known to be once its run has ended; until then a flood of such texts must
-# not keep argon2 and the threads that wait for it busy, and many good keys of one source must not count as a flood.
+# What a wrong secret is charged to; a prefix that no key has; and a text that waited for argon2 in vain. That one may
+# be good, and is known to be once its run has ended; until then a flood of such texts must not keep argon2 and the
+# threads that wait for it busy, and many good keys of one source must not count as a flood.
 FAILED = frozenset({"source", "source_and_prefix", "prefix"})
-OF_NOBODY = frozenset({"source", "source_and_prefix"})
+OF_NOBODY = frozenset({"source"})
 UNDECIDED = frozenset({"source_and_prefix", "prefix"})
 
 
@@ -39,58 +40,50 @@ class Budget:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = Lock()
-        # [failures, end of the window]; in the order in which windows end, since all are equally long.
-        self._records: dict[Hashable, tuple[int, float]] = {}
+        self._records: dict[Hashable, tuple[int, float]] = {}  # failures, and when the window ends
+        self._next_clearing_at = -math.inf
 
     def seconds_left(self, subject: Hashable, limit: int) -> float:
         """Return for how long a subject has used up its failures; 0 if it has not."""
         with self._lock:
-            failures, ends_at = self._record(self._place(subject))
+            failures, ends_at = self._record(subject)
             return ends_at - self._clock() if failures >= limit else 0.0
 
     def charge(self, subject: Hashable, failures: int = 1) -> None:
         with self._lock:
-            place = self._place(subject)
-            before, ends_at = self._record(place)
-            self._records[place] = (before + failures, ends_at)
+            if self._has_room(subject):
+                before, ends_at = self._record(subject)
+                self._records[subject] = (before + failures, ends_at)
 
     def learn(self, subject: Hashable, failures: int, seconds_left: float) -> None:
-        """Take over what all processes together have counted, where it is more; it never makes a window longer."""
+        """Take over what all processes together have counted, where it is more; no window that runs gets longer."""
         with self._lock:
-            place = self._place(subject)
-            before, _ = self._record(place)
+            if not self._has_room(subject):
+                return
+            before, ends_at = self._record(subject)
             if failures > before:
                 left = min(max(seconds_left, 0.0), WINDOW_SECONDS)
-                self._records[place] = (failures, self._clock() + left)
+                self._records[subject] = (failures, min(ends_at, self._clock() + left))
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def _place(self, subject: Hashable) -> Hashable:
-        """Return under what a subject is recorded. The caller holds the lock."""
-        if subject in self._records:
-            return subject
-        if len(self._records) >= MAX_RECORDS:
-            for ended in list(self._ended()):
-                del self._records[ended]
-        return subject if len(self._records) < MAX_RECORDS else hash(subject) % SHARED_RECORDS
-
-    def _ended(self) -> Iterator[Hashable]:
+    def _has_room(self, subject: Hashable) -> bool:
+        """Say whether a subject can be recorded. The caller holds the lock."""
+        if subject in self._records or len(self._records) < MAX_RECORDS:
+            return True
         now = self._clock()
-        for place, (_, ends_at) in self._records.items():
-            if ends_at > now:
-                return
-            yield place
+        if now < self._next_clearing_at:
+            return False
+        self._next_clearing_at = now + CLEARING_SECONDS
+        self._records = {place: record for place, record in self._records.items() if record[1] > now}
+        return len(self._records) < MAX_RECORDS
 
-    def _record(self, place: Hashable) -> tuple[int, float]:
+    def _record(self, subject: Hashable) -> tuple[int, float]:
         """Return a record whose window is running, a new one if need be. The caller holds the lock."""
         now = self._clock()
-        record = self._records.get(place)
-        if record and record[1] > now:
-            return record
-        # Taken out, so that the new window stands last.
-        self._records.pop(place, None)
-        return 0, now + WINDOW_SECONDS
+        record = self._records.get(subject)
+        return record if record and record[1] > now else (0, now + WINDOW_SECONDS)
 
 
 class Budgets:

@@ -50,7 +50,8 @@ class Check(Enum):
 
     MATCH = "match"
     MISMATCH = "mismatch"
-    BUSY = "busy"  # no thread became free in time: ask again
+    BUSY = "busy"  # no thread became free in time; the run will be made all the same: ask again
+    FULL = "full"  # as many as may wait are waiting: ask again
     UNDECIDABLE = "undecidable"  # digest corrupt or beyond the cap, or argon2 failed: neither yes nor no
 
 
@@ -125,6 +126,14 @@ class _Process:
         with self._lock:
             self._remember(claim, Check.MATCH)
 
+    def forget_match(self, text: str) -> None:
+        with self._lock:
+            self._matches.pop(self.mac(text), None)
+
+    def is_idle(self) -> bool:
+        with self._lock:
+            return len(self._in_flight) < settings.KEYPORTAL_ARGON2_PERMITS
+
     def matched(self, text: str) -> _Claim | None:
         text_mac = self.mac(text)
         with self._lock:
@@ -140,14 +149,14 @@ class _Process:
         return Check.MISMATCH if self._mismatches.get(claim.text_mac) == claim else None
 
     def decide(self, claim: _Claim, text: str, digest: str) -> Check:
-        """Join the run for this claim, or begin it; BUSY if as many as may wait are waiting."""
+        """Join the run for this claim, or begin it; FULL if as many as may wait are waiting."""
         with self._lock:
             # Asked again under the lock: the run may have ended since, and must not be repeated.
             if known := self._recall(claim):
                 return known
             run = self._in_flight.get(claim) or self._begin(claim, text, digest)
         if run is None:
-            return Check.BUSY
+            return Check.FULL
         # A run nobody waits for any more is carried out all the same: the retry after BUSY finds its verdict.
         return run.outcome(settings.KEYPORTAL_ARGON2_WAIT_MS / 1000)
 
@@ -155,7 +164,11 @@ class _Process:
         """Queue a run, if the queue has room. The caller holds the lock."""
         if len(self._in_flight) >= settings.KEYPORTAL_ARGON2_PERMITS + settings.KEYPORTAL_ARGON2_QUEUE:
             return None
-        run = self._in_flight[claim] = _Run()
+        run = _Run()
+        if len(self._in_flight) < settings.KEYPORTAL_ARGON2_PERMITS:
+            # A thread is free, and only the processor may let it wait: there is nothing to give up for.
+            run.started.set()
+        self._in_flight[claim] = run
         metrics.ARGON2_QUEUE.set(len(self._in_flight))
         try:
             self._threads().submit(self._carry_out, run, claim, text, digest)
@@ -222,8 +235,8 @@ def make_digest(text: str) -> str:
 def check(text: str, *, key_id: UUID, digest: str, prefix: str = "") -> Check:
     """Return whether the text is the key of this row, from memory or by argon2.
 
-    Never raises for bad input. Only MATCH and MISMATCH say anything about the text; on BUSY and UNDECIDABLE
-    the caller must neither let it in nor call it wrong.
+    Never raises for bad input. Only MATCH and MISMATCH say anything about the text; on all others the caller must
+    neither let it in nor call it wrong.
     """
     process = _process
     claim = _Claim(process.mac(text), key_id, digest_fingerprint(digest), prefix)
@@ -239,6 +252,16 @@ def remember(text: str, *, key_id: UUID, digest: str, prefix: str) -> None:
     """Prime the memory with a key that was just issued, so that its first use here costs no argon2."""
     process = _process
     process.remember_match(_Claim(process.mac(text), key_id, digest_fingerprint(digest), prefix))
+
+
+def forget(text: str) -> None:
+    """Forget that a text ever matched, because it does so no longer."""
+    _process.forget_match(text)
+
+
+def is_idle() -> bool:
+    """Return whether argon2 could run at once."""
+    return _process.is_idle()
 
 
 def spend(text: str) -> None:

@@ -6,8 +6,9 @@ from typing import cast
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.exception import convert_exception_to_response
-from django.db import transaction
+from django.db import Error
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from apikeys import actions, recording
 from apikeys.authentication import keys_in_query, path_without_keys, presented_key
+from apikeys.presented import PresentedKey
 from apikeys.verification import Outcome, verify
 from audit import uses
 from audit.context import set_actor
@@ -31,6 +33,7 @@ from keyportal.http import (
 
 log = structlog.get_logger("apikeys")
 MAX_MARKED = 3
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}  # RFC 9110 §9.2.1
 
 
 class KeyInQueryMiddleware:
@@ -79,33 +82,33 @@ class ApiKeyMiddleware:
                 return _protected(self.call_view(request))
             authenticate(request, at)
         except Problem as problem:
-            return _protected(self._recorded(request, at, problem_response(request, problem)))
-        if uses.is_synchronous():
-            return _protected(self._in_one_transaction(request, at))
+            return _protected(_recorded(request, at, problem_response(request, problem)))
+        if uses.is_synchronous() and request.method not in SAFE_METHODS:
+            return _protected(self._recorded_before(request, at))
+        return _protected(_recorded(request, at, self.call_view(request)))
+
+    def _recorded_before(self, request: ApiRequest, at: datetime) -> HttpResponseBase:
+        """Let a call change nothing unless it is on record: first without its end, which is then put in."""
+        try:
+            uses.write_now(recording.use_of(request, at, None, outcome=recording.BEGUN))
+        except uses.UseNotRecorded:
+            return problem_response(request, Problem("unavailable"))
         response = self.call_view(request)
-        uses.record(recording.use_of(request, at, response))
-        return _protected(response)
-
-    def _recorded(self, request: ApiRequest, at: datetime, response: HttpResponseBase) -> HttpResponseBase:
-        use = recording.use_of(request, at, response)
-        if not uses.is_synchronous():
-            uses.record(use)
-            return response
-        try:
-            uses.write_now(use)
-        except uses.UseNotRecorded:
-            return problem_response(request, Problem("unavailable"))
+        uses.complete_now(recording.use_of(request, at, response))
         return response
 
-    def _in_one_transaction(self, request: ApiRequest, at: datetime) -> HttpResponseBase:
-        """Let a call do nothing unless it is recorded: what it does and its record are written together."""
-        try:
-            with transaction.atomic():
-                response = self.call_view(request)
-                uses.write_now(recording.use_of(request, at, response))
-        except uses.UseNotRecorded:
-            return problem_response(request, Problem("unavailable"))
+
+def _recorded(request: ApiRequest, at: datetime, response: HttpResponseBase) -> HttpResponseBase:
+    """Record an answer, and return it; a problem instead, where nothing may be answered that is not on record."""
+    use = recording.use_of(request, at, response)
+    if not uses.is_synchronous():
+        uses.record(use)
         return response
+    try:
+        uses.write_now(use)
+    except uses.UseNotRecorded:
+        return problem_response(request, Problem("unavailable"))
+    return response
 
 
 def _protected(response: HttpResponseBase) -> HttpResponseBase:
@@ -113,25 +116,54 @@ def _protected(response: HttpResponseBase) -> HttpResponseBase:
     headers = response.headers if isinstance(response, HttpResponse) else response
     headers.setdefault("Cache-Control", "no-store")
     headers["X-Content-Type-Options"] = "nosniff"
-    if settings.SECURE_HSTS_SECONDS:
-        headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+    if settings.SECURE_SSL_REDIRECT and settings.SECURE_HSTS_SECONDS:
+        headers["Strict-Transport-Security"] = _transport_security()
     return response
+
+
+def _transport_security() -> str:
+    """Return what Django's own middleware says of it on pages (RFC 6797 §6.1)."""
+    parts = [f"max-age={settings.SECURE_HSTS_SECONDS}"]
+    parts += ["includeSubDomains"] * settings.SECURE_HSTS_INCLUDE_SUBDOMAINS
+    parts += ["preload"] * settings.SECURE_HSTS_PRELOAD
+    return "; ".join(parts)
 
 
 def refuse_exposed(request: ApiRequest) -> None:
     """Refuse keys in the query string, and mark as exposed those that are real; each may cost a run of argon2.
 
-    :raises Problem: `key_in_query`.
+    :raises Problem: `key_in_query`; `invalid_request` for a query that cannot be looked through; `unavailable`.
     """
-    exposed = keys_in_query(request)
+    try:
+        exposed = keys_in_query(request)
+    except SuspiciousOperation as error:
+        # More fields than anyone sends, and no key among what could be looked at.
+        raise Problem("invalid_request", "The query has too many fields.") from error
     for text in exposed[:MAX_MARKED]:
-        verification = verify(text, at=timezone.now(), source=request.client_address)
+        at = timezone.now()
+        verification = verify(text, at=at, source=request.client_address)
         log.warning("api_key.exposed", prefix=verification.prefix, code=verification.outcome.value)
+        request.log_fields.setdefault("prefix", verification.prefix)
         if verification.key:
+            request.api_key = verification.key
             set_actor(verification.key.actor)
-            actions.mark_exposed(key_id=verification.key.id, at=timezone.now())
+            _mark_exposed(verification.key, at)
     if exposed:
         raise Problem("key_in_query")
+
+
+def _mark_exposed(api_key: PresentedKey, at: datetime) -> None:
+    """Mark a key as exposed, once.
+
+    :raises Problem: `unavailable`, if that cannot be written.
+    """
+    if api_key.exposed_at:
+        return
+    try:
+        actions.mark_exposed(key_id=api_key.id, at=at)
+    except Error as error:
+        log.error("api_key.exposure_not_recorded", prefix=api_key.label, reason=type(error).__name__)  # noqa: TRY400 - the name says it all
+        raise Problem("unavailable") from error
 
 
 def authenticate(request: ApiRequest, at: datetime) -> None:

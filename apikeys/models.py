@@ -44,7 +44,7 @@ PRESENTED = (
     "expires_at",
     "revoked_at",
     "disabled_at",
-    "last_used_at",
+    "exposed_at",
 )
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from accounts.principals import Principal
+from apikeys import hashing
 from apikeys.models import PRESENTED, ApiKey
 from apikeys.permissions import Role, effective
 from audit.context import Actor
@@ -45,7 +46,7 @@ class PresentedKey:
     role: Role | None
     created_at: datetime
     expires_at: datetime | None
-    last_used_at: datetime | None
+    exposed_at: datetime | None
     is_revoked: bool = False
     is_disabled: bool = False
     is_issuer_gone: bool = False
@@ -69,6 +70,11 @@ class PresentedKey:
             permissions=self.permissions,
             expires_at=self.expires_at,
         )
+
+    @cached_property
+    def is_cheap(self) -> bool:
+        """Whether its digest costs less than settings ask for."""
+        return hashing.needs_rehash(self.digest)
 
     @cached_property
     def actor(self) -> Actor:
@@ -155,7 +161,7 @@ def _understood(vendor: str, row: tuple[Any, ...]) -> PresentedKey:
         role=role,
         created_at=found["created_at"],
         expires_at=found["expires_at"],
-        last_used_at=found["last_used_at"],
+        exposed_at=found["exposed_at"],
         is_revoked=found["revoked_at"] is not None,
         is_disabled=found["disabled_at"] is not None,
         is_issuer_gone=_is_issuer_gone(found, role),

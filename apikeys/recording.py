@@ -17,6 +17,8 @@ from keyportal.dispatch import route_of
 from keyportal.http import ApiRequest
 
 USER_AGENT_LENGTH = 200
+# The outcome of a record that was written before its call was carried out, and stays where that never ended.
+BEGUN = "begun"
 
 
 def start() -> None:
@@ -63,16 +65,16 @@ def note_last_uses(newest: Mapping[UUID, LastUse], **_: Any) -> None:
     ApiKey.objects.mark_used(newest)
 
 
-def use_of(request: ApiRequest, at: datetime, response: HttpResponseBase) -> Use:
-    """Return the record of an answered call."""
+def use_of(request: ApiRequest, at: datetime, response: HttpResponseBase | None, *, outcome: str = "") -> Use:
+    """Return the record of a call, whose status is 0 as long as it has no answer."""
     api_key = getattr(request, "api_key", None)
     is_refused = not hasattr(request, "principal")
     return Use(
         id=request.request_uuid,
         at=at,
-        outcome=getattr(response, "code", "accepted"),
+        outcome=outcome or getattr(response, "code", "accepted"),
         is_refused=is_refused,
-        status=response.status_code,
+        status=response.status_code if response else 0,
         prefix=request.log_fields.get("prefix", ""),
         key_id=api_key.id if api_key else None,
         label=api_key.label if api_key else "",

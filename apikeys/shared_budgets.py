@@ -58,9 +58,18 @@ class Share:
             if (budget, subject) in self._gathered or len(self._gathered) < MAX_GATHERED:
                 self._gathered[budget, subject] += 1
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="budgets", daemon=True)
-                self._thread.start()
+                self._thread = self._begin()
         self._wake.set()
+
+    def _begin(self) -> Thread | None:
+        """Start the thread; where there is none to be had, the next failure tries again."""
+        thread = Thread(target=self._run, name="budgets", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.error("budgets.no_thread", reason=str(error))  # noqa: TRY400 - the sentence says it all
+            return None
+        return thread
 
     def _run(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from apikeys import budgets, hashing, keyformat, presented, shapes
 from apikeys.models import ApiKey
 from apikeys.permissions import Role
 from apikeys.presented import PresentedKey
+from audit.models import KeyUse
 from keyportal import metrics
 
 AT_ONCE_SECONDS = 0.5
@@ -63,13 +64,12 @@ _counters = {outcome: metrics.VERIFICATIONS.labels(outcome.value) for outcome in
 
 def _verify(text: str, *, at: datetime, source: str) -> Verification:
     prefix = hashing.known_prefix(text)
-    is_known = prefix is not None
     if prefix is None:
         try:
             prefix = keyformat.parse(text, shapes.accepted()).prefix
         except keyformat.MalformedKey:
             return Verification(Outcome.INVALID_KEY)
-        if refusal := budgets.current().refusal(source, prefix):
+        if refusal := _refusal(source, prefix):
             budget, seconds = refusal
             metrics.LIMITER_REFUSALS.labels(budget).inc()
             return Verification(Outcome.TOO_MANY_FAILURES, prefix, retry_after=seconds)
@@ -77,31 +77,83 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
         return Verification(Outcome.KEY_REVOKED, prefix, revoked)
     try:
         key = _read(prefix)
-    except Error:
-        log.exception("verification.database_failed", prefix=prefix)
+    except Error as error:
+        _say_once("verification.database_failed", prefix=prefix, reason=type(error).__name__)
         return Verification(Outcome.UNAVAILABLE, prefix)
     if key is None:
         return _of_nobody(text, prefix, source)
     match hashing.check(text, key_id=key.id, digest=key.digest, prefix=prefix):
         case hashing.Check.MATCH:
             budgets.current().prove(source, prefix)
-            if not is_known:
+            if key.is_cheap and hashing.is_idle():
                 _upgrade_digest(text, key)
             return _of_its_holder(text, key, prefix, at)
         case hashing.Check.MISMATCH:
+            hashing.forget(text)
             budgets.current().charge(source, prefix)
             return Verification(Outcome.INVALID_KEY, prefix)
         case hashing.Check.BUSY:
             budgets.current().charge(source, prefix, budgets=budgets.UNDECIDED)
             return Verification(Outcome.UNAVAILABLE, prefix)
+        case hashing.Check.FULL:
+            return Verification(Outcome.UNAVAILABLE, prefix)
         case hashing.Check.UNDECIDABLE:
             # Its digest is corrupt, or argon2 fails: something that an operator has to mend.
-            log.error("verification.undecidable", prefix=prefix)
+            _say_once("verification.undecidable", prefix=prefix)
             return Verification(Outcome.UNAVAILABLE, prefix)
+
+
+def _refusal(source: str, prefix: str) -> tuple[str, int] | None:
+    """Return the budget that is used up and for how many seconds, if one is.
+
+    That of a prefix counts for no source that has shown its key before, though it was to another process: the records
+    of use tell, and are asked once a minute.
+    """
+    refusal = budgets.current().refusal(source, prefix)
+    if refusal is None or refusal[0] != "prefix" or not _records_asked.is_due(prefix):
+        return refusal
+    try:
+        addresses = KeyUse.objects.addresses_let_in(prefix)
+    except Error as error:
+        _say_once("verification.records_failed", prefix=prefix, reason=type(error).__name__)
+        return refusal
+    for address in addresses:
+        budgets.current().prove(address, prefix)
+    return budgets.current().refusal(source, prefix)
+
+
+class _OnceAMinute:
+    """What was done within the last minute, by name."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._done: TTLCache[str, bool] = TTLCache(1000, 60)
+
+    def is_due(self, name: str) -> bool:
+        with self._lock:
+            if name in self._done:
+                return False
+            self._done[name] = True
+            return True
+
+    def forget_all(self) -> None:
+        with self._lock:
+            self._done.clear()
+
+
+_records_asked = _OnceAMinute()
+_said = _OnceAMinute()
+
+
+def _say_once(event: str, *, prefix: str, **facts: str) -> None:
+    """Log what an operator has to mend, once a minute for a key: each request has its own line besides."""
+    if _said.is_due(f"{event} {prefix}"):
+        log.error(event, prefix=prefix, **facts)
 
 
 def _of_nobody(text: str, prefix: str, source: str) -> Verification:
     """Refuse an unknown prefix: at the rate of who looks for one patiently, it takes as long as a wrong secret."""
+    hashing.forget(text)
     budgets.current().charge(source, prefix, budgets=budgets.OF_NOBODY)
     if budgets.current().may_run_dummy():
         hashing.spend(text)
@@ -146,7 +198,8 @@ _revoked = _Revoked()
 
 def forget_all() -> None:
     """Begin anew, for tests."""
-    _revoked.forget_all()
+    for memory in (_revoked, _records_asked, _said):
+        memory.forget_all()
 
 
 def issuer_role(prefix: str) -> Role | None:
@@ -182,9 +235,7 @@ def _state(key: PresentedKey, at: datetime) -> Outcome:
 
 
 def _upgrade_digest(text: str, key: PresentedKey) -> None:
-    """Store a costlier digest where settings ask for one; the request goes on, whether that works or not."""
-    if not hashing.needs_rehash(key.digest):
-        return
+    """Store a costlier digest; the request goes on, whether that works or not."""
     try:
         new = hashing.make_digest(text)
         ApiKey.objects.upgrade_digest(key.id, old=key.digest, new=new)

@@ -158,6 +158,11 @@ class KeyUseQuerySet(models.QuerySet["KeyUse"]):
         """Uses of the key that has this prefix, and refusals of texts that claimed it."""
         return self.filter(prefix=prefix)
 
+    def addresses_let_in(self, prefix: str) -> set[str]:
+        """Return from where a key was let in of late."""
+        latest = self.of_prefix(prefix).filter(is_refused=False).newest_first()
+        return {address for address in latest.values_list("address", flat=True)[:1000] if address}
+
     def newest_first(self) -> Self:
         """UUIDv7 is ordered by time, so one index on prefix and id serves the order."""
         return self.order_by("-id")

@@ -11,16 +11,19 @@ import ipaddress
 import os
 import re
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DataError, Error, IntegrityError, connection, transaction
+from django.db import DataError, Error, IntegrityError, close_old_connections, connection, transaction
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -29,15 +32,20 @@ from audit.signals import uses_written
 from keyportal import metrics
 
 FLUSH_SECONDS = 1.0
+END_SECONDS = 5.0
 BATCH_SIZE = 1_000
 MAX_WAITING = 10_000  # records, about 500 bytes each; only a database that takes no writes lets them gather
 # Refusals of one source, prefix and outcome that are stored one by one in a minute; the rest are counted.
 SINGLE_REFUSALS = 10
 MAX_GROUPS = 2_000
+PREFIXES_OF_A_SOURCE = 50
 
 log = structlog.get_logger("audit.uses")
 _MINUTE = timedelta(minutes=1)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+Kind = tuple[str | None, str, str]  # of refusals: source, prefix, outcome
 
 
 class Use(NamedTuple):
@@ -162,7 +170,7 @@ class Recorder:
     def _write(self, batch: _Batch) -> None:
         try:
             _write_once(batch, writer_id=self.id)
-        except (DataError, IntegrityError) as error:
+        except (DataError, IntegrityError, ValueError, OverflowError) as error:
             # One of its rows is refused for good, and must not hold up all others. Any other error may pass: a
             # server that is read-only just now, or a table that a migration is still to make.
             if halves := batch.halves():
@@ -178,39 +186,59 @@ class Recorder:
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="uses", daemon=True)
-                    self._thread.start()
-                    atexit.register(self.end)
+                    self._begin()
+
+    def _begin(self) -> None:
+        """Start the thread; where there is none to be had, the next record tries again. The caller holds the lock."""
+        thread = threading.Thread(target=self._run, name="uses", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.error("uses.no_thread", reason=str(error))  # noqa: TRY400 - the sentence says it all
+            return
+        self._thread = thread
+        atexit.register(self.end)
 
     def _run(self) -> None:
-        failures = 0
+        was_written = True
         while not self._is_ending:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
-            try:
-                self.flush()
-                failures = 0
-            except Exception as error:  # noqa: BLE001 - without this thread nothing would be written any more
-                # Said once for each time that it begins; the metrics tell how much is waiting.
-                if not failures:
-                    log.error("uses.not_written", reason=type(error).__name__)  # noqa: TRY400 - no traceback each second
-                failures += 1
-                connection.close()
+            error = self._try_to_flush()
+            # Said once for each time that it begins; the metrics tell how much is waiting.
+            if error and was_written:
+                log.error("uses.not_written", reason=type(error).__name__)
+            was_written = error is None
         connection.close()
 
+    def _try_to_flush(self) -> Exception | None:
+        """Write what waits, and return why not, if not."""
+        try:
+            close_old_connections()
+            self.flush()
+        except Exception as error:  # noqa: BLE001 - without this thread nothing would be written any more
+            # What is wrong may be the connection itself, which then need not even close.
+            with suppress(Error):
+                connection.close()
+            return error
+        return None
+
     def end(self) -> None:
-        """Write what is left, once no more can come."""
+        """Write what is left, once no more can come; for so long as a restarting database may take."""
         self._is_ending = True
         self._wake.set()
-        try:
-            self.flush()
-            UseWriter.objects.filter(pk=self.id).delete()
-        except Error as error:
+        last_try_at = time.monotonic() + END_SECONDS
+        while (error := self._try_to_flush()) and time.monotonic() < last_try_at:
+            time.sleep(END_SECONDS / 20)
+        if error:
             count = self.waiting()
             metrics.USES_LOST.inc(count)
-            log.error("uses.lost", count=count, reason=type(error).__name__)  # noqa: TRY400 - the process is ending
-        finally:
-            connection.close()
+            log.error("uses.lost", count=count, reason=type(error).__name__)
+        else:
+            # Its number is of no use any more; where it stays, `prune_uses` removes it.
+            with suppress(Error):
+                UseWriter.objects.filter(pk=self.id).delete()
+        connection.close()
 
 
 class Refusals:
@@ -218,7 +246,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self._minute = datetime.min.replace(tzinfo=UTC)
-        self._groups: dict[tuple[str | None, str, str], _Group] = {}
+        self._begin_minute(self._minute)
         self._ended: list[Use] = []
 
     def is_single(self, use: Use) -> bool:
@@ -226,7 +254,7 @@ class Refusals:
         # A request that began in the minute before counts in this one: it must not begin that minute anew.
         if not timedelta() <= self._minute - minute <= _MINUTE:
             self._end_minute()
-            self._minute, self._groups = minute, {}
+            self._begin_minute(minute)
         group = self._group(use)
         group.seen += 1
         if group.seen <= SINGLE_REFUSALS:
@@ -237,11 +265,20 @@ class Refusals:
     def take_counted(self) -> list[Use]:
         """Return the rows of what was counted since the last time, to be added to those with the same id."""
         rows, self._ended = self._ended, []
-        for group in self._groups.values():
+        for group in self._groups():
             if group.counted:
                 rows.append(group.first._replace(count=group.counted))
                 group.counted = 0
         return rows
+
+    def _begin_minute(self, minute: datetime) -> None:
+        self._minute = minute
+        self._of_keys: dict[Kind, _Group] = {}
+        self._of_strangers: dict[Kind, _Group] = {}
+        self._prefixes: Counter[str | None] = Counter()
+
+    def _groups(self) -> Iterator["_Group"]:
+        return chain(self._of_keys.values(), self._of_strangers.values())
 
     def _end_minute(self) -> None:
         """Keep what was counted until it is taken; as bounded as all else, where nothing is."""
@@ -250,17 +287,27 @@ class Refusals:
         metrics.USES_LOST.inc(sum(use.count for use in rows[MAX_WAITING:]))
 
     def counted(self) -> int:
-        return sum(use.count for use in self._ended) + sum(group.counted for group in self._groups.values())
+        return sum(use.count for use in self._ended) + sum(group.counted for group in self._groups())
 
     def _group(self, use: Use) -> "_Group":
-        """Return the group of a refusal; of so many kinds at once, those to come share one for each outcome."""
+        """Return the group of a refusal.
+
+        Keys have room of their own. Of strangers, one source has few prefixes to itself; the rest of what it sends, and
+        what comes from too many sources at once, is counted together, so that nobody fills the room of others.
+        """
+        groups = self._of_keys if use.key_id else self._of_strangers
         kind = (use.address, use.prefix, use.outcome)
-        if kind not in self._groups and len(self._groups) >= MAX_GROUPS:
+        if kind not in groups and not use.key_id and use.prefix:
+            if self._prefixes[use.address] >= PREFIXES_OF_A_SOURCE:
+                kind, use = (use.address, "", use.outcome), use._replace(prefix="")
+            elif len(groups) < MAX_GROUPS:
+                self._prefixes[use.address] += 1
+        if kind not in groups and len(groups) >= MAX_GROUPS:
             kind = (None, "", use.outcome)
             use = use._replace(address=None, prefix="", key_id=None, label="", organization_id=None)
-        if kind not in self._groups:
-            self._groups[kind] = _Group(use)
-        return self._groups[kind]
+        if kind not in groups:
+            groups[kind] = _Group(use)
+        return groups[kind]
 
 
 class _Group:
@@ -275,12 +322,20 @@ class _Group:
 def _write_once(batch: _Batch, *, writer_id: UUID) -> None:
     """Write a batch, unless it was written by a transaction of whose end nobody heard."""
     with transaction.atomic():
-        mine = UseWriter.objects.filter(pk=writer_id)
-        if not mine.filter(batch__lt=batch.number).update(batch=batch.number, at=timezone.now()):
-            if mine.exists():
-                return
-            UseWriter.objects.create(pk=writer_id, batch=batch.number, at=timezone.now())
-        _write_rows(batch.uses, batch.counted)
+        if _is_first_time(writer_id, batch.number):
+            _write_rows(batch.uses, batch.counted)
+
+
+def _is_first_time(writer_id: UUID, number: int) -> bool:
+    """Take down the number of a batch; say no if it was taken down before. A transaction still in doubt is awaited."""
+    [row] = _adapted([(writer_id, number, timezone.now())])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {_WRITERS} (id, batch, at) VALUES (%s, %s, %s) ON CONFLICT (id) DO UPDATE "  # noqa: S608 - names of our own
+            f"SET batch = EXCLUDED.batch, at = EXCLUDED.at WHERE {_WRITERS}.batch < EXCLUDED.batch",
+            row,
+        )
+        return bool(cursor.rowcount == 1)
 
 
 def _write_rows(uses: Sequence[Use], counted: Sequence[Use]) -> None:
@@ -305,6 +360,7 @@ def _write_rows(uses: Sequence[Use], counted: Sequence[Use]) -> None:
 
 _TABLE = KeyUse._meta.db_table
 _HOURS = KeyUseHour._meta.db_table
+_WRITERS = UseWriter._meta.db_table
 _COLUMNS = ", ".join(Use._fields)
 _ROWS_PER_STATEMENT = 500
 
@@ -409,7 +465,20 @@ def write_now(use: Use) -> None:
             _write_rows([use], [])
     except Error as error:
         log.error("uses.not_written", reason=type(error).__name__)  # noqa: TRY400 - the name says it all
+        metrics.USES_LOST.inc()
         raise UseNotRecorded from error
+    metrics.USES_WRITTEN.inc()
+
+
+def complete_now(use: Use) -> None:
+    """Put the end of a call into its record, which was written before it was carried out.
+
+    It was, so a failure changes nothing: the record stays as one that began.
+    """
+    try:
+        KeyUse.objects.filter(pk=use.id).update(outcome=use.outcome, status=use.status)
+    except Error as error:
+        log.error("uses.not_completed", reason=type(error).__name__)  # noqa: TRY400 - the name says it all
 
 
 def flush() -> None:

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from gunicorn.workers import gthread
 from gunicorn.workers.base import Worker
 
 from keyportal import metric_files
@@ -62,12 +63,32 @@ class QuietLogger(Logger):
             super().exception(msg, *args, **kwargs)
 
 
+class ThreadWorker(gthread.ThreadWorker):
+    """gunicorn's, but one that stops gives up its socket at once.
+
+    gunicorn's own keeps it open until the last connection has ended, and with `reuse_port` the kernel goes on giving
+    it connections, which wait for seconds and are then reset.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        for listener in self.sockets:
+            before = -1
+            # Those that wait already are taken.
+            while before != self.nr_conns:
+                before = self.nr_conns
+                self.accept(listener)
+            listener.close()
+
+
 # Where. Every worker has a listening socket of its own, and the kernel spreads connections over them.
 bind = f"[{_HOST}]:{PORT}" if ":" in _HOST else f"{_HOST}:{PORT}"
 reuse_port = True
 
 # Who works. One process is enough for a small team, and SQLite has one writer anyway.
-worker_class = "gthread"
+worker_class = ThreadWorker
 workers = WEB_CONCURRENCY
 threads = WEB_THREADS
 preload_app = True
@@ -108,7 +129,7 @@ logconfig_dict = {
 def on_starting(server: Arbiter) -> None:
     """Refuse a port that is taken: with `reuse_port` two portals would silently share it."""
     if server.master_pid:
-        return  # A successor, started by SIGUSR2, is meant to share it.
+        return  # A successor that gunicorn starts by itself is meant to share it.
     family = socket.AF_INET6 if ":" in _HOST else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -34,6 +34,10 @@ class RequestLine(NamedTuple):
         if _requests.isEnabledFor(logging.INFO):
             _requests.handle(logging.LogRecord(_requests.name, logging.INFO, "", 0, self, None, None))
 
+    def __str__(self) -> str:
+        """What other handlers than ours would print."""
+        return self.as_json()
+
     def as_json(self) -> str:
         # Written out, since a JSON encoder takes four times as long over the same line.
         method = self.method if self.method in _METHODS else shapes.mask(self.method)

@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _PREFIX = "keyportal-metrics-"
@@ -51,7 +52,9 @@ def make_directory(parent: Path) -> None:
     if _place.directory is not None:
         return
     for left_over in parent.glob(f"{_PREFIX}*"):
-        _remove_if_unused(left_over)
+        # Another gunicorn that starts now may have removed it first.
+        with suppress(FileNotFoundError):
+            _remove_if_unused(left_over)
     made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     # The lock has its name only once it is held: nobody may find it free in between.
     draft = made / f"{_LOCK}.new"

@@ -3,6 +3,7 @@
 import os
 
 import django
+from django.urls import resolve
 
 from keyportal.handler import Handler
 
@@ -16,3 +17,5 @@ from audit import uses  # noqa: E402 - the same
 shared_budgets.start()
 uses.start()
 application = Handler()
+# Before the fork, so that no worker's first request waits for every view to be imported, nor imports newer ones.
+resolve("/v1/whoami")

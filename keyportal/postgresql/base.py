@@ -181,21 +181,12 @@ class DatabaseWrapper(django_base.DatabaseWrapper):
         with self.patience(PROBE_SECONDS):
             return bool(super().is_usable())
 
-    def prepared_cursor(self) -> CursorWrapper:
-        """Return a cursor that sends a statement and its values apart, so that a frequent one is parsed only once.
-
-        On each connection a statement is prepared once it has come `prepare_threshold` times. There is no health
-        check, which would be a round trip before each read: whoever uses this tries once more after a connection
-        was lost.
-        """
-        self.ensure_connection()
-        with self.wrap_database_errors:
-            return self._wrapped(self._new_prepared_cursor())
-
     def read_row(self, sql: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
         """Return the first row of a frequent statement, or None; the cheapest way to read one.
 
-        It is `prepared_cursor` with one that is kept, which nobody else can hold while its result is read.
+        Its cursor sends a statement and its values apart, so that it is parsed only once on each connection, after it
+        has come `prepare_threshold` times. There is no health check, which would be a round trip before each read:
+        whoever uses this tries once more after a connection was lost.
         """
         try:
             return self._read_row(sql, params)

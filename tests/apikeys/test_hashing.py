@@ -225,14 +225,14 @@ def test_a_run_that_ended_just_before_the_lock_was_taken_is_not_repeated() -> No
     assert runs() == 1
 
 
-def test_busy_at_once_if_as_many_wait_as_may(gate: Gate, clients: ThreadPoolExecutor, settings: Settings) -> None:
+def test_full_at_once_if_as_many_wait_as_may(gate: Gate, clients: ThreadPoolExecutor, settings: Settings) -> None:
     settings.KEYPORTAL_ARGON2_QUEUE = 3
     digest = make_digest(KEY)
     running = fill_the_permits(gate, clients, digest)
     waiting = [clients.submit(check, f"queued-{n}", key_id=ID, digest=digest) for n in range(3)]
     wait_until(lambda: in_flight() == 5)
     before = time.monotonic()
-    assert check("one too many", key_id=ID, digest=digest) is Check.BUSY
+    assert check("one too many", key_id=ID, digest=digest) is Check.FULL
     assert time.monotonic() - before < 1
     joined = clients.submit(check, "queued-0", key_id=ID, digest=digest)  # adds no run, so there is room
     gate.opened.set()

@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Project
-from apikeys import hashing, presented
+from apikeys import budgets, hashing, presented, verification
 from apikeys.actions import disable_key, revoke_key
 from apikeys.models import ApiKey, ApiKeyQuerySet
 from audit import uses
@@ -128,6 +128,45 @@ def test_key_in_the_address_is_refused_and_marked_as_exposed(
     assert ApiKey.objects.get(pk=issued.row.pk).exposed_at == NOON
     label = issued.row.label
     assert rows_of(issued.row)[1:] == [Row("api_key.exposed", "update", label, "api_key", label)]
+
+
+def test_request_that_exposes_a_key_is_on_the_keys_record(issued: Issued) -> None:
+    Client().get(WHOAMI, {"key": issued.text})
+    uses.flush()
+    use = KeyUse.objects.get()
+    assert (use.outcome, use.status, use.label, use.prefix) == (
+        "key_in_query",
+        400,
+        issued.row.label,
+        issued.row.prefix,
+    )
+
+
+def test_key_among_more_fields_than_anyone_sends_is_exposed_too(issued: Issued) -> None:
+    response: Any = Client().get(f"{WHOAMI}?key={issued.text}{'&a' * 1100}")
+    assert (response.status_code, response.json()["code"]) == (400, "key_in_query")
+    assert ApiKey.objects.get().exposed_at is not None
+    response = Client().get(f"{WHOAMI}?{'&a' * 1100}")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+    uses.flush()
+    assert KeyUse.objects.count() == 2
+
+
+def test_exposure_that_cannot_be_written_is_503_and_on_record(issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise OperationalError("locked")
+
+    monkeypatch.setattr("apikeys.actions.mark_exposed", fail)
+    response: Any = Client().get(WHOAMI, {"key": issued.text})
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    uses.flush()
+    assert KeyUse.objects.get().outcome == "unavailable"
+
+
+def test_key_that_is_marked_is_not_written_to_again(issued: Issued, django_assert_num_queries: Queries) -> None:
+    Client().get(WHOAMI, {"key": issued.text})
+    with django_assert_num_queries(1):
+        Client().get(WHOAMI, {"key": issued.text})
 
 
 def test_exposure_is_recorded_once(noon: time_machine.Traveller, issued: Issued) -> None:
@@ -345,6 +384,41 @@ def test_key_that_was_good_here_works_on_from_a_source_with_too_many_failures(
         refused(of_nobody())
     assert refused(of_nobody()).status_code == 429
     assert call(issued).status_code == 200
+
+
+def test_holder_is_not_locked_out_of_a_process_that_never_saw_the_key(issued: Issued, settings: Settings) -> None:
+    settings.KEYPORTAL_FAILURES_PER_PREFIX = 2
+    assert call(issued, REMOTE_ADDR="192.0.2.7").status_code == 200
+    uses.flush()
+    for module in (hashing, budgets, verification):
+        module.forget_all()
+    for number in range(4):
+        refused(with_secret(issued, f"{number}" * 26), REMOTE_ADDR=f"198.51.100.{number}")
+    assert refused(issued.text, REMOTE_ADDR="198.51.100.99").status_code == 429
+    assert call(issued, REMOTE_ADDR="192.0.2.7").status_code == 200
+
+
+def test_who_finds_argon2_full_is_charged_nothing(
+    issued: Issued, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashing, "check", lambda *_, **__: hashing.Check.FULL)
+    for _ in range(30):
+        assert call(issued).status_code == 503
+    monkeypatch.undo()
+    assert call(issued).status_code == 200
+
+
+def test_database_that_cannot_tell_who_proved_the_key_refuses_as_before(
+    issued: Issued, settings: Settings, monkeypatch: pytest.MonkeyPatch, logbook: Logbook
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("gone")
+
+    settings.KEYPORTAL_FAILURES_PER_PREFIX = 1
+    monkeypatch.setattr(KeyUse.objects.get_queryset().__class__, "addresses_let_in", fail)
+    refused(with_secret(issued))
+    assert refused(issued.text, REMOTE_ADDR="198.51.100.99").status_code == 429
+    assert len(logbook.events("verification.records_failed")) == 1
 
 
 def test_revoked_key_in_a_loop_costs_no_query_and_is_told_why(

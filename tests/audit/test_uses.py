@@ -15,6 +15,7 @@ import structlog
 from django.db import IntegrityError, InternalError, OperationalError, connection, transaction
 from django.dispatch import Signal
 from pytest_django import Settings
+from uuid_utils.compat import uuid7
 
 from apikeys.models import ApiKey
 from audit import uses
@@ -504,13 +505,60 @@ def test_end_says_what_it_had_to_leave(
 ) -> None:
     before = counted("uses_lost_total")
     break_writing(monkeypatch, OperationalError("gone"))
+    monkeypatch.setattr(uses, "END_SECONDS", 0.1)
     for _ in range(SINGLE_REFUSALS + 5):
         recorder.add(a_refusal())
     with structlog.testing.capture_logs() as logged:
         recorder.end()
     assert counted("uses_lost_total") - before == SINGLE_REFUSALS + 5
     assert [(line["event"], line["count"]) for line in logged] == [("uses.lost", SINGLE_REFUSALS + 5)]
-    assert kept_connection == ["closed"]
+    assert set(kept_connection) == {"closed"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_end_tries_again_while_a_database_restarts(
+    transactional_db: None, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [OperationalError("gone"), OperationalError("starting up")]
+    write = uses._write_rows
+
+    def fail_twice(*rows: Any) -> None:
+        if errors:
+            raise errors.pop()
+        write(*rows)
+
+    monkeypatch.setattr(uses, "_write_rows", fail_twice)
+    monkeypatch.setattr(uses, "END_SECONDS", 1.0)
+    recorder.add(a_use())
+    recorder.end()
+    assert len(written()) == 1
+
+
+def test_record_is_kept_where_no_thread_is_to_be_had(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    recorder.add(a_use())
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as logged:
+        patch.setattr("threading.Thread.start", fail)
+        recorder.ensure_running()
+        recorder.ensure_running()
+    assert [line["event"] for line in logged] == ["uses.no_thread"] * 2
+    recorder.flush()
+    assert len(written()) == 1
+
+
+def test_key_has_its_refusals_counted_however_many_prefixes_a_stranger_tries(recorder: Recorder) -> None:
+    for number in range(uses.PREFIXES_OF_A_SOURCE * 3):
+        recorder.add(a_refusal()._replace(prefix=f"random{number:02}", key_id=None))
+    for _ in range(SINGLE_REFUSALS + 3):
+        recorder.add(a_refusal()._replace(outcome="key_revoked", key_id=uuid7()))
+    recorder.flush()
+    rows = KeyUse.objects.all()
+    # The first of those that are counted together are stored one by one, as of any kind.
+    assert rows.filter(prefix__startswith="random").count() == uses.PREFIXES_OF_A_SOURCE + SINGLE_REFUSALS
+    assert sum(row.count for row in rows.filter(outcome="key_revoked", prefix="a1B2c3D4")) == SINGLE_REFUSALS + 3
+    assert sum(row.count for row in rows) == uses.PREFIXES_OF_A_SOURCE * 3 + SINGLE_REFUSALS + 3
 
 
 def test_process_writes_by_a_thread_once_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -622,7 +670,7 @@ def test_row_of_several_refusals_is_found_by_the_minute_it_stands_for(recorder: 
     for number in range(SINGLE_REFUSALS + 2):
         at = later(seconds=50, milliseconds=number)
         recorder.add(a_refusal(at))
-    many = next(iter(recorder._refusals._groups.values()))
+    many = next(iter(recorder._refusals._groups()))
     # The id is of the time when it was made; here that is far from noon.
     many.first = many.first._replace(id=a_use(later(seconds=50)).id)
     recorder.flush()

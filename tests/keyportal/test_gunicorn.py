@@ -78,7 +78,6 @@ def test_a_silent_client_holds_a_thread_only_so_long(own_signals: None) -> None:
         ("preload_app", True),
         ("reuse_port", True),
         ("accesslog", None),
-        ("worker_class", "gthread"),
         ("forwarded_allow_ips", ""),
     ],
 )

@@ -121,7 +121,7 @@ def test_late_answer_is_nobodys(wrapper: Any) -> None:
 
 @pytest.mark.postgresql
 @pytest.mark.django_db
-@pytest.mark.parametrize("way", ["prepared_cursor", "read_row", "chunked_cursor", "executemany", "copy"])
+@pytest.mark.parametrize("way", ["read_row", "chunked_cursor", "executemany", "copy"])
 def test_every_way_to_ask_ends(wrapper: Any, way: str) -> None:
     def ask() -> None:
         if way == "read_row":
@@ -133,7 +133,7 @@ def test_every_way_to_ask_ends(wrapper: Any, way: str) -> None:
             with wrapper.cursor() as cursor, cursor.copy("COPY (SELECT 1) TO STDOUT") as copy:
                 list(copy)
         else:
-            with getattr(wrapper, way)() as cursor:
+            with wrapper.chunked_cursor() as cursor:
                 cursor.execute("SELECT %s::int", [1])
 
     ask()
@@ -287,19 +287,13 @@ def test_isolation_level_that_is_none_is_refused() -> None:
 
 @pytest.mark.postgresql
 @pytest.mark.django_db
-@pytest.mark.parametrize("way", ["prepared_cursor", "read_row"])
 @pytest.mark.parametrize(("threshold", "prepared"), [(5, 1), (None, 0)])
 def test_frequent_statement_is_prepared_unless_that_is_switched_off(
-    wrapper: Any, monkeypatch: pytest.MonkeyPatch, threshold: int | None, prepared: int, way: str
+    wrapper: Any, monkeypatch: pytest.MonkeyPatch, threshold: int | None, prepared: int
 ) -> None:
     monkeypatch.setitem(wrapper.settings_dict["OPTIONS"], "prepare_threshold", threshold)
     for number in range(8):
-        if way == "read_row":
-            assert wrapper.read_row("SELECT %s::int + 1", [number]) == (number + 1,)
-        else:
-            with wrapper.prepared_cursor() as cursor:
-                cursor.execute("SELECT %s::int + 1", [number])
-                assert cursor.fetchall() == [(number + 1,)]
+        assert wrapper.read_row("SELECT %s::int + 1", [number]) == (number + 1,)
     assert query(wrapper, PREPARED) == prepared
 
 

@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +16,25 @@ from accounts.setup_link import setup_link
 from apikeys import demo
 from keyportal.postgresql import patience
 
+# Any number that nothing else in this database locks.
+_LOCK = 0x6B6579706F7274
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let hosts that start at once wait for each other: Django's own migrations would collide."""
+    if connection.vendor != "postgresql":
+        # SQLite's transactions take the lock of its one writer when they begin.
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
 
 class Command(BaseCommand):
     help = "Bring the database and the static files up to date; print the set-up link while there is no user."
@@ -25,7 +46,7 @@ class Command(BaseCommand):
             with connection.cursor() as cursor:
                 # A migration of a large table may take longer than any request.
                 cursor.execute("SET statement_timeout = 0")
-        with patience(connection, math.inf):
+        with patience(connection, math.inf), _one_at_a_time():
             call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
         if os.environ.get("KEYPORTAL_DEMO", "") not in {"", "0"}:
