@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Q, Sum
 
 from apikeys.models import ApiKey
+from apikeys.recording import BEGUN
 from apikeys.verification import Outcome
 from audit.models import KeyUse, KeyUseHour, KeyUseQuerySet
 from keyportal import names
@@ -29,6 +30,7 @@ REASONS: Mapping[str, str] = {
     Outcome.ISSUER_GONE: "Its issuer had left",
     Outcome.ORGANIZATION_SUSPENDED: "The organization was suspended",
     Outcome.UNAVAILABLE: "The portal could not check it just then",
+    BEGUN: "Begun; how it ended is not on record",
 }
 
 
