@@ -1,6 +1,7 @@
 import runpy
 
 import pytest
+from gunicorn.workers.gthread import ThreadWorker
 
 from keyportal import gunicorn
 from tests.services import ROOT
@@ -9,7 +10,6 @@ pytestmark = pytest.mark.pure
 
 SAME = (
     "reuse_port",
-    "worker_class",
     "preload_app",
     "worker_tmp_dir",
     "control_socket_disable",
@@ -29,6 +29,11 @@ def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 @pytest.mark.parametrize("name", SAME)
 def test_every_subject_is_served_as_keyportal_is(others: dict[str, object], name: str) -> None:
     assert others[name] == getattr(gunicorn, name)
+
+
+def test_every_subject_has_the_same_kind_of_worker(others: dict[str, object]) -> None:
+    assert others["worker_class"] == "gthread"
+    assert issubclass(gunicorn.worker_class, ThreadWorker)
 
 
 def test_every_subject_gets_as_many_processes_and_threads(others: dict[str, object]) -> None:

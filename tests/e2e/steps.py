@@ -222,8 +222,18 @@ def row(page: Page, name: str) -> Locator:
     return page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
 
 
+def wait_until_used(page: Page, portal: services.Portal, name: str) -> None:
+    """Open the table once it tells that a key was used, which is written down within about a second."""
+    end = time.monotonic() + 20
+    page.goto(f"{portal.url}/integrations/?q={name}")
+    while row(page, name).locator("td[data-title='Last used'] time").count() == 0:
+        assert time.monotonic() < end, f"The use of {name} was not recorded."
+        page.reload()
+
+
 def open_revoke_form(page: Page, portal: services.Portal, name: str) -> None:
-    page.goto(f"{portal.url}/integrations/")
+    """Ask to revoke a key that was used, so that its name has to be typed."""
+    wait_until_used(page, portal, name)
     row(page, name).locator("summary").click()
     row(page, name).get_by_role("link", name="Revoke key").click()
     expect(sheet(page).get_by_role("heading", name="Revoke this key?")).to_be_visible()

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.steps import call, demo_people, heading, revealed, row, sheet, sign_in
+from tests.e2e.steps import call, demo_people, heading, revealed, row, sheet, sign_in, wait_until_used
 from tests.services import Portal
 
 NAME = "typed-by-hand"
@@ -92,7 +92,7 @@ def test_a_key_is_issued_and_revoked_by_keyboard(alice_page: Page, demo_portal: 
     expect(row(page, NAME)).to_contain_text("Checkout")
     assert call(demo_portal, "/v1/projects", key).status == 200
 
-    page.goto(f"{demo_portal.url}/integrations/?q={NAME}")
+    wait_until_used(page, demo_portal, NAME)
     tab_to(page, row(page, NAME).locator("summary"))
     page.keyboard.press("Enter")
     tab_to(page, row(page, NAME).get_by_role("link", name="Revoke key"))

@@ -126,7 +126,8 @@ def test_reload_under_load_fails_no_good_key_and_loses_no_use(house: House, tell
         time.sleep(0.5)
 
     _check(house, load.calls, tell)
-    assert len(seen) >= 8
+    # Two to begin with, and at least one new one by each reload.
+    assert len(seen) >= 5
 
 
 def test_recycling_under_load_fails_no_good_key_and_loses_no_use(house: House, tell: Tell) -> None:
