@@ -97,7 +97,7 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
             return Verification(Outcome.UNAVAILABLE, prefix)
         case hashing.Check.FULL:
             return Verification(Outcome.UNAVAILABLE, prefix)
-        case hashing.Check.UNDECIDABLE:
+        case _:
             # Its digest is corrupt, or argon2 fails: something that an operator has to mend.
             _say_once("verification.undecidable", prefix=prefix)
             return Verification(Outcome.UNAVAILABLE, prefix)

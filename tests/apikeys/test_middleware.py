@@ -352,6 +352,50 @@ def test_call_that_cannot_be_recorded_is_503_and_does_nothing(
     assert events_of(issued.row) == ["api_key.created"]
 
 
+def test_synchronous_change_is_on_record_before_it_is_made_and_then_with_its_end(
+    synchronous: None, issue: Issue, bob: Person, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = issue(bob, project, permissions=["keys:write"])
+    seen: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        "apikeys.actions.revoke_key", lambda **_: seen.extend(KeyUse.objects.values_list("outcome", "status"))
+    )
+    response: Any = Client().delete(f"/v1/api-keys/{issued.row.pk}", headers=issued.headers)
+    assert response.status_code == 204
+    assert seen == [("begun", 0)]
+    assert list(KeyUse.objects.values_list("outcome", "status", "method")) == [("accepted", 204, "DELETE")]
+
+
+def test_change_whose_end_cannot_be_recorded_stays_on_record_as_begun(
+    synchronous: None,
+    issue: Issue,
+    bob: Person,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    logbook: Logbook,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("gone")
+
+    issued = issue(bob, project, permissions=["keys:write"])
+    monkeypatch.setattr(KeyUse.objects.get_queryset().__class__, "update", fail)
+    response: Any = Client().delete(f"/v1/api-keys/{issued.row.pk}", headers=issued.headers)
+    assert response.status_code == 204
+    assert [row["outcome"] for row in recorded()] == ["begun"]
+    assert len(logbook.events("uses.not_completed")) == 1
+
+
+def test_call_in_the_clear_is_redirected_and_asks_browsers_to_stay_away_from_it(
+    issued: Issued, settings: Settings
+) -> None:
+    settings.SECURE_SSL_REDIRECT, settings.SECURE_HSTS_SECONDS = True, 60
+    settings.SECURE_HSTS_INCLUDE_SUBDOMAINS, settings.SECURE_HSTS_PRELOAD = True, False
+    response = call(issued)
+    assert (response.status_code, response["Location"]) == (301, "https://testserver/v1/whoami")
+    response = Client().get(WHOAMI, headers=issued.headers, secure=True)
+    assert (response.status_code, response["Strict-Transport-Security"]) == (200, "max-age=60; includeSubDomains")
+
+
 # Too many failures
 
 

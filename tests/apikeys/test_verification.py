@@ -381,6 +381,12 @@ def test_corrupt_or_monstrous_digest_is_unavailable_and_not_run(issued: Issued, 
     assert hashing.runs() == 0
 
 
+def test_what_an_operator_has_to_mend_is_said_once_a_minute(issued: Issued, logbook: Logbook) -> None:
+    write("digest = %s", issued, "broken")
+    assert [outcome_of(issued.text) for _ in range(3)] == [Outcome.UNAVAILABLE] * 3
+    assert len(logbook.events("verification.undecidable")) == 1
+
+
 class Database:
     """A database that fails a few times before it answers."""
 

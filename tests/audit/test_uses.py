@@ -561,6 +561,16 @@ def test_key_has_its_refusals_counted_however_many_prefixes_a_stranger_tries(rec
     assert sum(row.count for row in rows) == uses.PREFIXES_OF_A_SOURCE * 3 + SINGLE_REFUSALS + 3
 
 
+def test_strangers_from_too_many_sources_share_one_row(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uses, "MAX_GROUPS", 2)
+    for number in range(SINGLE_REFUSALS + 6):
+        recorder.add(a_refusal()._replace(address=f"192.0.2.{number}", key_id=None))
+    assert len(recorder._refusals._prefixes) == 2
+    recorder.flush()
+    assert sum(row.count for row in KeyUse.objects.all()) == SINGLE_REFUSALS + 6
+    assert KeyUse.objects.get(address=None, prefix="").count == 4
+
+
 def test_process_writes_by_a_thread_once_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Recorder] = []
 
