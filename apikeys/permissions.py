@@ -72,7 +72,7 @@ class Group:
 
 _ENTRIES = (
     Permission("projects:read", "See the projects of its scope."),
-    Permission("keys:read", "See API keys: label, scope, permissions and last use, never the secret."),
+    Permission("keys:read", "See API keys: label, scope, permissions, and who used them from where; never the secret."),
     Permission("keys:write", "Issue and revoke API keys.", Role.TEAM_ADMIN),
     Permission("audit:read", "Read and filter the audit log.", Role.TEAM_ADMIN),
     Permission("analysis:create", "Send data to be analysed.", may_be_publishable=True),

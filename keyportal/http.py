@@ -83,7 +83,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
         429,
         "Too many requests with a wrong key came from here",
         "Stop what sends them, and try again after the seconds in `Retry-After`. "
-        "Keys that were good here before go on working meanwhile.",
+        "Keys that were good here lately go on working meanwhile.",
     ),
     "key_revoked": ProblemType(
         401, "This API key was revoked", "Revocation is final. Issue a new key and replace this one."

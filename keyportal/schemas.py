@@ -28,4 +28,4 @@ class ProblemBody(Schema):
 
 def answers(success: int, schema: Any, *refusals: int) -> dict[int, Any]:
     """Return the documented answers of an operation: its own, and the refusals that any call may meet."""
-    return {success: schema} | dict.fromkeys(sorted({400, 401, 403, 422, 503, *refusals}), ProblemBody)
+    return {success: schema} | dict.fromkeys(sorted({400, 401, 403, 422, 429, 503, *refusals}), ProblemBody)

@@ -61,13 +61,13 @@ def test_every_operation_documents_its_refusals_as_problem_json(
     method: str, path: str, operation: dict[str, Any]
 ) -> None:
     refusals = {int(status): answer for status, answer in operation["responses"].items() if int(status) >= 400}
-    assert set(refusals) == {400, 401, 403, 404, 422, 503}
+    assert set(refusals) == {400, 401, 403, 404, 422, 429, 503}
     assert all(set(answer["content"]) == {"application/problem+json"} for answer in refusals.values())
     assert operation["security"] == [{"PrincipalAuth": []}]
 
 
 def test_every_documented_refusal_has_a_code() -> None:
-    assert {400, 401, 403, 404, 422, 503} <= {kind.status for kind in PROBLEMS.values()}
+    assert {400, 401, 403, 404, 422, 429, 503} <= {kind.status for kind in PROBLEMS.values()}
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_key_page_counts_a_day_and_a_month(
     noon.move_to(later(minutes=30))
     response: Any = dana_client.get(page_of(issued))
     assert response.context["totals"] == (1235, 7, 1241, 8)
-    for text in ("1,235 uses", "7 refused", "1,241 uses", "8 refused"):
+    for text in ("1,235 accepted", "7 refused", "1,241 accepted", "8 refused"):
         assert text in response.text
 
 
@@ -500,7 +500,7 @@ def test_api_costs_the_same_for_any_number_of_uses(
 def test_api_documents_its_answers() -> None:
     operation = api.get_openapi_schema()["paths"]["/v1/api-keys/{key_id}/uses"]["get"]
     assert operation["operationId"] == "list_api_key_uses"
-    assert set(map(str, operation["responses"])) == {"200", "400", "401", "403", "404", "422", "503"}
+    assert set(map(str, operation["responses"])) == {"200", "400", "401", "403", "404", "422", "429", "503"}
     assert [parameter["name"] for parameter in operation["parameters"]] == [
         "key_id",
         "limit",
