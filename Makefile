@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
 # The code on which access and evidence depend: every branch of it is covered, or `make test` fails.
-COMPLETE := apikeys/keyformat.py,apikeys/hashing.py,apikeys/permissions.py,apikeys/verification.py,apikeys/actions.py,audit/*
+COMPLETE := apikeys/keyformat.py,apikeys/hashing.py,apikeys/permissions.py,apikeys/verification.py,apikeys/actions/*,audit/*
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile

@@ -18,7 +18,8 @@ from ninja.utils import check_csrf
 from accounts.api import router as accounts_router
 from accounts.narrowing import META_NAME, narrowed
 from accounts.principals import Principal
-from apikeys.api import router as apikeys_router
+from apikeys.api.keys import router as keys_router
+from apikeys.api.whoami import router as whoami_router
 from audit.api import router as audit_router
 from keyportal import errors
 from keyportal.http import ApiRequest, Problem, problem_response
@@ -111,7 +112,8 @@ api = PortalAPI(
     auth=PrincipalAuth(),
     parser=StrictParser(),
 )
-api.add_router("", apikeys_router)
+api.add_router("", whoami_router)
+api.add_router("", keys_router)
 api.add_router("", accounts_router)
 api.add_router("", audit_router)
 

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from apikeys.api import whoami
+from apikeys.api.whoami import whoami
 from keyportal.api import api, plain
 from keyportal.docs import api_docs
 from keyportal.probes import exposition, healthz, readyz

@@ -7,7 +7,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from accounts.models import Organization, Project, Team
-from apikeys.forms import IssueKeyForm, RevokeKeyForm
+from apikeys.forms.ending import RevokeKeyForm
+from apikeys.forms.issuing import IssueKeyForm
 from apikeys.permissions import Role, grantable
 from tests.apikeys.people import leave_teams
 from tests.apikeys.presented import of_nobody

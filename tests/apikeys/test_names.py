@@ -9,7 +9,8 @@ from django.test import Client
 from uuid_utils.compat import uuid7
 
 from accounts.models import Project
-from apikeys.forms import IssueKeyForm, RevokeKeyForm
+from apikeys.forms.ending import RevokeKeyForm
+from apikeys.forms.issuing import IssueKeyForm
 from apikeys.models import ApiKey
 from tests.cast import NOON, Issued, Person
 

@@ -263,7 +263,7 @@ def test_stranger_sees_no_uses(
 def test_pages_of_uses_follow_each_other(
     noon: time_machine.Traveller, issued: Issued, dana_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apikeys.views.USES_A_PAGE", 2)
+    monkeypatch.setattr("apikeys.views.detail.USES_A_PAGE", 2)
     write(*(use_of(issued, later(minutes=number), user_agent=f"bot/{number}") for number in range(5)))
     response: Any = dana_client.get(uses_page_of(issued))
     assert (shown(response), response.context["newest_url"]) == (["bot/4", "bot/3"], "")
@@ -289,7 +289,7 @@ def test_tabs_show_what_was_let_in_or_refused(
 def test_tab_goes_along_from_page_to_page(
     noon: time_machine.Traveller, issued: Issued, dana_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apikeys.views.USES_A_PAGE", 1)
+    monkeypatch.setattr("apikeys.views.detail.USES_A_PAGE", 1)
     for number in range(2):
         write(
             refusal_of(issued, later(minutes=number), user_agent=f"bad/{number}"),

@@ -1,4 +1,4 @@
-"""What people fill in to issue and revoke a key."""
+"""What people fill in to issue a key."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -154,45 +154,6 @@ class IssueKeyForm(forms.Form):
             environment=data.get("environment") or "",
             expires_phrase=f"until {ends_at:%-d %B %Y}" if ends_at else _without_end(data.get("expiry")),
         )
-
-
-class RevokeKeyForm(forms.Form):
-    """The one confirmation; the name is asked for only where something ran on the key in the last day."""
-
-    reason = forms.CharField(
-        required=False,
-        max_length=200,
-        label="Reason (for the record)",
-        widget=forms.TextInput(attrs={"placeholder": "Left in a public repository", "autocomplete": "off"}),
-    )
-    name = forms.CharField(widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))
-    next = forms.CharField(required=False, widget=forms.HiddenInput)
-
-    def __init__(self, *args: Any, api_key: ApiKey, is_used_recently: bool, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.api_key = api_key
-        if is_used_recently:
-            self.fields["name"].label = f"Type {api_key.name} to confirm"
-        else:
-            del self.fields["name"]
-
-    def clean_name(self) -> str:
-        name: str = self.cleaned_data["name"]
-        if names.folded(name) != names.folded(self.api_key.name):
-            raise forms.ValidationError(f"Type the name as it is written: {self.api_key.name}")
-        return name
-
-
-class UsesForm(forms.Form):
-    """Which uses of a key a page shows: all or those with one outcome, from a place on."""
-
-    outcome = forms.ChoiceField(required=False, choices=[("accepted", "Accepted"), ("refused", "Refused")])
-    before = forms.UUIDField(required=False)
-
-    @property
-    def is_refused(self) -> bool | None:
-        outcome = self.cleaned_data["outcome"]
-        return outcome == "refused" if outcome else None
 
 
 def _choice(entry: catalogue.Permission, checked: set[str], grantable: Collection[str]) -> PermissionChoice:

@@ -1,10 +1,7 @@
 """Keys as JSON. A key's secret is in one answer only, that of issuing it."""
 
-import base64
-import binascii
 from datetime import timedelta
-from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -14,33 +11,15 @@ from ninja import Query, Router, Status
 from accounts.models import Organization, Project, Team
 from accounts.principals import Principal
 from accounts.recent import is_sign_in_recent
-from apikeys import actions, hashing, schemas
+from apikeys import actions, hashing
+from apikeys.api.fields import decode, encode, found, refuse_if_given, refuse_unknown, visible_key, wanted
 from apikeys.models import ApiKey
-from apikeys.permissions import unknown
-from apikeys.presented import MAX_REMEMBERED, PresentedKey
-from apikeys.schemas import IssuedKey, KeyItem, KeyPage, KeyRequest, PageQuery, UsePage, UsesQuery, Whoami
+from apikeys.schemas import IssuedKey, KeyItem, KeyPage, KeyRequest, PageQuery, UsePage, UsesQuery
 from apikeys.use_rows import read_page, uses_of
 from keyportal.http import ApiRequest, Problem
 from keyportal.schemas import answers
 
 router = Router(tags=["keys"])
-T = TypeVar("T")
-
-
-@router.get("/whoami", response=answers(200, Whoami, 404), operation_id="whoami", summary="Say who the caller is")
-def whoami(request: ApiRequest) -> HttpResponse:
-    """Return which key this is, its scope, permissions, issuer and expiry. Any good key may ask."""
-    principal, api_key = request.principal, getattr(request, "api_key", None)
-    is_narrowed = api_key is None or principal is not api_key.principal
-    body = schemas.whoami(principal, api_key) if is_narrowed else _whoami(api_key)
-    # Already what the schema says, so it is not validated once more.
-    return HttpResponse(body, content_type="application/json; charset=utf-8")
-
-
-@lru_cache(MAX_REMEMBERED)
-def _whoami(api_key: PresentedKey) -> bytes:
-    """Remember what is the same for as long as the key's row is."""
-    return schemas.whoami(api_key.principal, api_key)
 
 
 @router.post(
@@ -58,7 +37,7 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
     if not request.principal.is_key and not is_sign_in_recent(request):
         raise Problem("recent_sign_in_required")
     at = timezone.now()
-    _refuse_unknown(body.permissions)
+    refuse_unknown(body.permissions)
     days = body.expires_in_days
     try:
         api_key, key = actions.issue_key(
@@ -88,18 +67,18 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
 def _place(principal: Principal, body: KeyRequest) -> Organization | Team | Project:
     """Return what the key shall be for; what the caller cannot see does not exist."""
     if body.scope == "org":
-        _refuse_if_given("team_id", body.team_id)
-        _refuse_if_given("project_id", body.project_id)
+        refuse_if_given("team_id", body.team_id)
+        refuse_if_given("project_id", body.project_id)
         return Organization.objects.get(pk=principal.organization_id)
     if body.scope == "team":
-        _refuse_if_given("project_id", body.project_id)
-        team_id = _wanted("team_id", body.team_id or principal.team_id)
+        refuse_if_given("project_id", body.project_id)
+        team_id = wanted("team_id", body.team_id or principal.team_id)
         team = Team.objects.visible_to(principal).filter(pk=team_id).first()
-        return _found(team, "team")
-    _refuse_if_given("team_id", body.team_id)
-    project_id = _wanted("project_id", body.project_id or principal.project_id)
+        return found(team, "team")
+    refuse_if_given("team_id", body.team_id)
+    project_id = wanted("project_id", body.project_id or principal.project_id)
     project = Project.objects.visible_to(principal).select_related("team").filter(pk=project_id).first()
-    return _found(project, "project")
+    return found(project, "project")
 
 
 @router.get("/api-keys", response=answers(200, KeyPage, 404), operation_id="list_api_keys", summary="List API keys")
@@ -110,9 +89,9 @@ def list_api_keys(
     """Return the keys that the caller may manage, newest first, ended ones included. Needs `keys:read`."""
     request.principal.require("keys:read")
     visible = ApiKey.objects.visible_to(request.principal).with_places().newest_first()
-    keys = list(visible.before(_decode(query.cursor) if query.cursor else None)[: query.limit + 1])
+    keys = list(visible.before(decode(query.cursor) if query.cursor else None)[: query.limit + 1])
     has_more = len(keys) > query.limit
-    return {"items": keys[: query.limit], "next_cursor": _encode(keys[query.limit - 1].pk) if has_more else None}
+    return {"items": keys[: query.limit], "next_cursor": encode(keys[query.limit - 1].pk) if has_more else None}
 
 
 @router.get(
@@ -124,7 +103,7 @@ def list_api_keys(
 def get_api_key(request: ApiRequest, key_id: UUID) -> ApiKey:
     """Return one key that the caller may manage; any other is 404. Needs `keys:read`."""
     request.principal.require("keys:read")
-    return _visible(request, key_id)
+    return visible_key(request, key_id)
 
 
 @router.get(
@@ -140,9 +119,9 @@ def list_api_key_uses(request: ApiRequest, key_id: UUID, query: Query[UsesQuery]
     """
     request.principal.require("keys:read")
     is_refused = query.outcome == "refused" if query.outcome else None
-    rows = uses_of(_visible(request, key_id)).matching(since=query.since, until=query.until, is_refused=is_refused)
-    page = read_page(rows, before=_decode(query.cursor) if query.cursor else None, size=query.limit)
-    return {"items": page.uses, "next_cursor": _encode(page.next_before) if page.next_before else None}
+    rows = uses_of(visible_key(request, key_id)).matching(since=query.since, until=query.until, is_refused=is_refused)
+    page = read_page(rows, before=decode(query.cursor) if query.cursor else None, size=query.limit)
+    return {"items": page.uses, "next_cursor": encode(page.next_before) if page.next_before else None}
 
 
 @router.delete(
@@ -154,7 +133,7 @@ def list_api_key_uses(request: ApiRequest, key_id: UUID, query: Query[UsesQuery]
 def revoke_api_key(request: ApiRequest, key_id: UUID) -> Status[None]:
     """End a key for good; the next request with it is refused. Doing it again changes nothing. Needs `keys:write`."""
     request.principal.require("keys:write")
-    api_key = _visible(request, key_id)
+    api_key = visible_key(request, key_id)
     try:
         actions.revoke_key(principal=request.principal, api_key=api_key, at=timezone.now())
     except actions.KeyAlreadyRevoked:
@@ -162,48 +141,3 @@ def revoke_api_key(request: ApiRequest, key_id: UUID) -> Status[None]:
     except actions.RevokeNotAllowed as error:
         raise Problem("forbidden", "Only its issuer or an admin of its team may revoke this key.") from error
     return Status(204, None)
-
-
-def _visible(request: ApiRequest, key_id: UUID) -> ApiKey:
-    keys = ApiKey.objects.visible_to(request.principal).with_places()
-    return _found(keys.filter(pk=key_id).first(), "key")
-
-
-def _found(row: T | None, noun: str) -> T:
-    if row is None:
-        raise Problem("not_found", f"There is no such {noun} in the scope of the caller.")
-    return row
-
-
-def _wanted(field: str, value: UUID | None) -> UUID:
-    if value is None:
-        raise _invalid(field, "This scope needs it.")
-    return value
-
-
-def _refuse_unknown(names: list[str]) -> None:
-    """Say which names are no permissions by their places, without repeating them: one may be a pasted secret."""
-    message = "There is no such permission. The reference lists those there are."
-    places = [place for place, name in enumerate(names) if unknown([name])]
-    if places:
-        raise Problem("invalid_field", errors=[{"field": f"permissions.{n}", "message": message} for n in places])
-
-
-def _refuse_if_given(field: str, value: UUID | None) -> None:
-    if value is not None:
-        raise _invalid(field, "This scope does not take it.")
-
-
-def _invalid(field: str, message: str) -> Problem:
-    return Problem("invalid_field", errors=[{"field": field, "message": message}])
-
-
-def _encode(key_id: UUID) -> str:
-    return base64.urlsafe_b64encode(key_id.bytes).rstrip(b"=").decode()
-
-
-def _decode(cursor: str) -> UUID:
-    try:
-        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error) as error:
-        raise _invalid("cursor", "Send `next_cursor` of the page before as it is.") from error

@@ -1,0 +1,57 @@
+"""What the endpoints have in common: rows that the caller sees, bad fields, and cursors."""
+
+import base64
+import binascii
+from typing import TypeVar
+from uuid import UUID
+
+from apikeys.models import ApiKey
+from apikeys.permissions import unknown
+from keyportal.http import ApiRequest, Problem
+
+T = TypeVar("T")
+
+
+def visible_key(request: ApiRequest, key_id: UUID) -> ApiKey:
+    keys = ApiKey.objects.visible_to(request.principal).with_places()
+    return found(keys.filter(pk=key_id).first(), "key")
+
+
+def found(row: T | None, noun: str) -> T:
+    if row is None:
+        raise Problem("not_found", f"There is no such {noun} in the scope of the caller.")
+    return row
+
+
+def wanted(field: str, value: UUID | None) -> UUID:
+    if value is None:
+        raise invalid(field, "This scope needs it.")
+    return value
+
+
+def refuse_unknown(names: list[str]) -> None:
+    """Say which names are no permissions by their places, without repeating them: one may be a pasted secret."""
+    message = "There is no such permission. The reference lists those there are."
+    places = [place for place, name in enumerate(names) if unknown([name])]
+    if places:
+        raise Problem("invalid_field", errors=[{"field": f"permissions.{n}", "message": message} for n in places])
+
+
+def refuse_if_given(field: str, value: UUID | None) -> None:
+    if value is not None:
+        raise invalid(field, "This scope does not take it.")
+
+
+def invalid(field: str, message: str) -> Problem:
+    return Problem("invalid_field", errors=[{"field": field, "message": message}])
+
+
+def encode(key_id: UUID) -> str:
+    return base64.urlsafe_b64encode(key_id.bytes).rstrip(b"=").decode()
+
+
+def decode(cursor: str) -> UUID:
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error) as error:
+        raise invalid("cursor", "Send `next_cursor` of the page before as it is.") from error
