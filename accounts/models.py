@@ -88,6 +88,9 @@ class Organization(models.Model):
     name = models.CharField(max_length=100)
     created_at = models.DateTimeField()
     suspended_at = models.DateTimeField(null=True, blank=True)
+    # What `apikeys` reads with every key: the permissions that there are, and the networks that keys may come from.
+    permission_catalogue = models.JSONField(default=dict, blank=True)
+    network_policy = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:
         return self.name
@@ -210,9 +213,17 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 class Project(models.Model):
     """What keys are for: an application or service of a team."""
 
+    class Environments(models.TextChoices):
+        """Keys of which environments a project accepts."""
+
+        ANY = "any", "Live and test"
+        LIVE = "live", "Live only"
+        TEST = "test", "Test only"
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, models.CASCADE, related_name="projects")
     name = models.CharField(max_length=100)
+    environments = models.CharField(max_length=8, choices=Environments.choices, default=Environments.ANY)
     created_at = models.DateTimeField()
 
     objects = ProjectQuerySet.as_manager()
@@ -222,6 +233,54 @@ class Project(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def accepts(self, environment: str) -> bool:
+        """Say whether keys of an environment reach this project."""
+        return self.environments in {self.Environments.ANY, environment}
+
+
+class ServiceAccountQuerySet(models.QuerySet["ServiceAccount"]):
+    def visible_to(self, principal: "Principal") -> Self:
+        """Service accounts of the caller's teams, or of the whole organization; none for a key of one project."""
+        accounts = self.filter(team__organization_id=principal.organization_id)
+        if principal.project_id:
+            return accounts.none()
+        return accounts if principal.sees_organization else accounts.filter(team_id__in=principal.team_ids)
+
+    def by_name(self) -> Self:
+        return self.order_by(Lower("team__name"), Lower("name"), "id")
+
+
+class ServiceAccount(models.Model):
+    """A part of a team that is no person: keys that act for it outlive whoever issued them. It cannot sign in."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="service_accounts")
+    name = models.CharField(max_length=100)
+    # What its keys may do at most, as a person of this role in the team.
+    role = models.CharField(max_length=16, choices=TeamMembership.ROLES, default=Role.DEVELOPER)
+    # Who answers for it: a member of the team, or it gets no more keys.
+    steward = models.ForeignKey(User, models.PROTECT, related_name="service_accounts")
+    created_at = models.DateTimeField()
+    stopped_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ServiceAccountQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint("team", Lower("name"), name="service_account_name_unique"),
+            models.CheckConstraint(
+                condition=Q(role__in=[Role.TEAM_ADMIN, Role.DEVELOPER]), name="service_account_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def has_steward(self) -> bool:
+        """Whether its steward is in the team now; asks the database."""
+        return TeamMembership.objects.filter(team_id=self.team_id, membership__user_id=self.steward_id).exists()
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):

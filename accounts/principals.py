@@ -34,6 +34,9 @@ class Principal:
     project_id: UUID | None = None
     permissions: frozenset[str] | None = None
     expires_at: datetime | None = None
+    # For whom the key acts instead of for its issuer.
+    service_account_id: UUID | None = None
+    service_account_name: str = ""
 
     @property
     def is_key(self) -> bool:
@@ -84,8 +87,8 @@ class Principal:
                 kind="api_key",
                 id=self.key_id,
                 label=self.key_label,
-                issuer_id=self.user_id,
-                issuer_label=self.user_label,
+                issuer_id=self.service_account_id or self.user_id,
+                issuer_label=self.service_account_name or self.user_label,
             )
         return Actor(kind="user", id=self.user_id, label=self.user_label)
 

@@ -1,5 +1,6 @@
 """What the audit log is told about people, organizations, teams and projects, and who may read it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from allauth.account import signals as account_signals
@@ -14,6 +15,7 @@ from accounts.models import (
     OrganizationMembership,
     Project,
     Role,
+    ServiceAccount,
     Team,
     TeamMembership,
     User,
@@ -23,7 +25,7 @@ from audit import events, visibility
 from audit.context import Actor, audit_context, current
 from audit.models import AuditEvent, AuditEventQuerySet
 from audit.signals import record
-from audit.tracking import Place, track
+from audit.tracking import Change, Place, track
 
 SESSION_EVENTS = {
     "user.signed_in": "A person signed in, by password or through a provider.",
@@ -70,7 +72,12 @@ def _track_organizations() -> None:
         noun="organization",
         label=lambda row: row.name,
         place=lambda row: Place(row.pk),
-        fields=["name", "suspended_at"],
+        fields=["name", "suspended_at", "permission_catalogue", "network_policy"],
+        event=_organization_event,
+        sentences={
+            "organization.catalogue_changed": "The permissions that keys of the organization can have were changed.",
+            "organization.networks_changed": "The networks that keys of the organization may come from were changed.",
+        },
     )
     track(
         Team,
@@ -86,7 +93,7 @@ def _track_organizations() -> None:
         noun="project",
         label=lambda row: row.name,
         place=lambda row: Place(row.team.organization_id, row.team_id, row.pk),
-        fields=["name", "team"],
+        fields=["name", "team", "environments"],
     )
     track(
         OrganizationMembership,
@@ -103,6 +110,17 @@ def _track_organizations() -> None:
         label=lambda row: f"{row.membership.user.email} in {row.team.name}",
         place=lambda row: Place(row.team.organization_id, row.team_id),
         fields=["team", "membership", "role"],
+    )
+
+    track(
+        ServiceAccount,
+        table="service_accounts",
+        noun="service_account",
+        label=lambda row: row.name,
+        place=lambda row: Place(row.team.organization_id, row.team_id),
+        fields=["name", "team", "role", "steward", "stopped_at"],
+        event=lambda changes: "service_account.stopped" if "stopped_at" in changes else None,
+        sentences={"service_account.stopped": "A service account was stopped; its keys have been refused since."},
     )
 
 
@@ -136,6 +154,14 @@ def _track_people() -> None:
         place=lambda row: _home(row.user),
         fields=["user", "provider", "uid"],
     )
+
+
+def _organization_event(changes: Mapping[str, Change]) -> str | None:
+    named = {
+        "permission_catalogue": "organization.catalogue_changed",
+        "network_policy": "organization.networks_changed",
+    }
+    return next((event for field, event in named.items() if field in changes), None)
 
 
 def _home(user: User) -> Place:

@@ -87,7 +87,7 @@ def _in_tab(keys: ApiKeyQuerySet, tab: str, at: datetime) -> ApiKeyQuerySet:
         case "expired":
             return keys.expired(at=at)
         case "revoked":
-            return keys.revoked()
+            return keys.revoked(at=at)
         case _:
             return keys.active(at=at)
 

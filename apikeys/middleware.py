@@ -13,9 +13,11 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.http import http_date
 
 from apikeys import actions, recording
 from apikeys.authentication import keys_in_query, path_without_keys, presented_key
+from apikeys.models import EXPIRES_SOON
 from apikeys.presented import PresentedKey
 from apikeys.verification import Outcome, verify
 from audit import uses
@@ -84,8 +86,11 @@ class ApiKeyMiddleware:
         except Problem as problem:
             return _protected(_recorded(request, at, problem_response(request, problem)))
         if uses.is_synchronous() and request.method not in SAFE_METHODS:
-            return _protected(self._recorded_before(request, at))
-        return _protected(_recorded(request, at, self.call_view(request)))
+            response = self._recorded_before(request, at)
+        else:
+            response = _recorded(request, at, self.call_view(request))
+        _announce_end(response, request.api_key, at)
+        return _protected(response)
 
     def _recorded_before(self, request: ApiRequest, at: datetime) -> HttpResponseBase:
         """Let a call change nothing unless it is on record: first without its end, which is then put in."""
@@ -119,6 +124,16 @@ def _protected(response: HttpResponseBase) -> HttpResponseBase:
     if settings.SECURE_SSL_REDIRECT and settings.SECURE_HSTS_SECONDS:
         headers["Strict-Transport-Security"] = _transport_security()
     return response
+
+
+def _announce_end(response: HttpResponseBase, api_key: PresentedKey, at: datetime) -> None:
+    """Tell a client when its key ends, and in the last days so that tools notice it (RFC 8594 §3)."""
+    if api_key.ends_at is None:
+        return
+    moment = http_date(api_key.ends_at.timestamp())
+    response["Key-Expires"] = moment
+    if api_key.ends_at - at <= EXPIRES_SOON:
+        response["Sunset"] = moment
 
 
 def _transport_security() -> str:
@@ -166,6 +181,16 @@ def _mark_exposed(api_key: PresentedKey, at: datetime) -> None:
         raise Problem("unavailable") from error
 
 
+def _note_reappearance(api_key: PresentedKey, at: datetime) -> None:
+    """Remember, once, that a key is used though its rotation has ended: that is an incident, and no reason to wait."""
+    if api_key.reappeared_at or not api_key.retires_at or not (api_key.is_revoked or api_key.retires_at <= at):
+        return
+    try:
+        actions.note_reappearance(key_id=api_key.id, at=at)
+    except Error as error:
+        log.error("api_key.reappearance_not_recorded", prefix=api_key.label, reason=type(error).__name__)  # noqa: TRY400 - the name says it all
+
+
 def authenticate(request: ApiRequest, at: datetime) -> None:
     """Give the request its principal.
 
@@ -180,6 +205,7 @@ def authenticate(request: ApiRequest, at: datetime) -> None:
     request.log_fields["prefix"] = verification.prefix
     if verification.key:
         request.api_key = verification.key
+        _note_reappearance(verification.key, at)
     if verification.outcome is not Outcome.ACCEPTED or verification.key is None:
         log.info("api_key.auth_failed", prefix=verification.prefix, code=verification.outcome.value)
         wait = {"Retry-After": str(verification.retry_after)} if verification.retry_after else {}

@@ -6,17 +6,19 @@ each request, because it would cost more than all the rest of a verification.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.models import FloatField, Func
 
 from accounts.principals import Principal
 from apikeys import hashing
 from apikeys.models import PRESENTED, ApiKey
-from apikeys.permissions import Role, effective
+from apikeys.networks import NetworkPolicy, is_inside
+from apikeys.permissions import Catalogue, Role, role_now
 from audit.context import Actor
 
 # Rows whose meaning is remembered, about 4 kB each.
@@ -47,10 +49,40 @@ class PresentedKey:
     created_at: datetime
     expires_at: datetime | None
     exposed_at: datetime | None
+    retires_at: datetime | None = None
+    reappeared_at: datetime | None = None
+    in_browser_at: datetime | None = None
+    service_account_id: UUID | None = None
+    service_account_name: str = ""
+    allowed_origins: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    network_policy: NetworkPolicy | None = None
+    per_second: int | None = None
+    per_minute: int | None = None
+    per_day: int | None = None
     is_revoked: bool = False
     is_disabled: bool = False
     is_issuer_gone: bool = False
+    is_service_account_stopped: bool = False
     is_organization_suspended: bool = False
+    is_environment_accepted: bool = True
+    is_unused_successor: bool = False
+
+    @cached_property
+    def ends_at(self) -> datetime | None:
+        """When it ends by the clock: it expires, or retires after a rotation."""
+        return min(filter(None, (self.expires_at, self.retires_at)), default=None)
+
+    @property
+    def is_publishable(self) -> bool:
+        return self.kind == ApiKey.Kind.PUBLISHABLE
+
+    def may_come_from(self, address: str, at: datetime) -> bool:
+        """Say whether its own networks and its organization's let it come from an address."""
+        if self.networks and not is_inside(address, self.networks):
+            return False
+        policy = self.network_policy
+        return policy is None or policy.allows(address, created_at=self.created_at, at=at)
 
     @cached_property
     def principal(self) -> Principal:
@@ -69,6 +101,8 @@ class PresentedKey:
             project_id=self.project_id,
             permissions=self.permissions,
             expires_at=self.expires_at,
+            service_account_id=self.service_account_id,
+            service_account_name=self.service_account_name,
         )
 
     @cached_property
@@ -87,8 +121,11 @@ class _Statement(NamedTuple):
     converters: Sequence[tuple[int, Sequence[Callable[..., Any]], Any]]
 
 
-def read(prefix: str) -> PresentedKey | None:
-    """Return the key that has a prefix, read now; None if there is none.
+def read(prefix: str, *, at: datetime) -> tuple[PresentedKey, datetime] | None:
+    """Return the key that has a prefix, read now, and what time it is for it; None if there is none.
+
+    Expiry goes by the clock of the database's host, so that it is one for all hosts. SQLite has that of this host,
+    which is `at`.
 
     :raises Error: of `django.db`, if the database cannot tell.
     """
@@ -98,12 +135,17 @@ def read(prefix: str) -> PresentedKey | None:
     own.health_check_done = True
     sql = _statement(own.vendor).sql
     row: tuple[Any, ...] | None
-    if own.vendor == "postgresql":
-        with own.patience(READ_SECONDS):
-            row = own.read_row(sql, [prefix])
-    else:
+    if own.vendor != "postgresql":
         row = _read_sqlite(own, sql, prefix)
-    return _understood(own.vendor, row) if row else None
+        return (_understood(own.vendor, row), at) if row else None
+    with own.patience(READ_SECONDS):
+        row = own.read_row(sql, [prefix])
+    return (_understood(own.vendor, row[:-1]), server_time(row[-1], at)) if row else None
+
+
+def server_time(epoch: float, _at: datetime) -> datetime:
+    """Return the time that the database's host has. Tests, whose time stands still, put their own in its place."""
+    return datetime.fromtimestamp(epoch, UTC)
 
 
 def _read_sqlite(own: Any, sql: str, prefix: str) -> tuple[Any, ...] | None:
@@ -124,9 +166,21 @@ def _with_question_marks(sql: str) -> str:
     return sql.replace("%s", "?")
 
 
+class _ServerEpoch(Func):
+    """The time of the database's host, in seconds since 1970: cheaper to read than a date."""
+
+    template = "extract(epoch from statement_timestamp())::float8"
+    arity = 0
+    output_field = FloatField()
+
+
 @cache
 def _statement(_vendor: str) -> _Statement:
-    compiler = ApiKey.objects.presented("").query.get_compiler(connection=connection)
+    rows = ApiKey.objects.presented("")
+    if connection.vendor == "postgresql":
+        # Last, so that it can be cut off from what stays the same as long as nobody writes to the row.
+        rows = rows.values(*PRESENTED, server_epoch=_ServerEpoch())
+    compiler = rows.query.get_compiler(connection=connection)
     sql, parameters = compiler.as_sql()
     if list(parameters) != [""]:
         raise RuntimeError("The prefix must be the statement's one parameter.")
@@ -142,17 +196,21 @@ def _understood(vendor: str, row: tuple[Any, ...]) -> PresentedKey:
         for convert in converters:
             values[place] = convert(values[place], expression, connection)
     found = dict(zip(PRESENTED, values, strict=True))
-    role = _role(found)
+    role = role_now(
+        account=found["service_account__role"], organization=found["organization_role"], team=found["team_role"]
+    )
+    kind = found["kind"]
+    catalogue = Catalogue.of(found["organization__permission_catalogue"])
     return PresentedKey(
         id=found["id"],
         name=found["name"],
         label=found["label"],
         digest=found["digest"],
-        kind=found["kind"],
+        kind=kind,
         scope=found["scope"],
         environment=found["environment"],
         granted=tuple(found["permissions"]),
-        permissions=effective(found["permissions"], role),
+        permissions=catalogue.effective(found["permissions"], role, is_publishable=kind == ApiKey.Kind.PUBLISHABLE),
         organization_id=found["organization_id"],
         team_id=found["ruling_team_id"],
         project_id=found["project_id"],
@@ -162,22 +220,34 @@ def _understood(vendor: str, row: tuple[Any, ...]) -> PresentedKey:
         created_at=found["created_at"],
         expires_at=found["expires_at"],
         exposed_at=found["exposed_at"],
+        retires_at=found["retires_at"],
+        reappeared_at=found["reappeared_at"],
+        in_browser_at=found["in_browser_at"],
+        service_account_id=found["service_account_id"],
+        service_account_name=found["service_account__name"] or "",
+        allowed_origins=tuple(found["allowed_origins"]),
+        networks=tuple(found["networks"]),
+        network_policy=NetworkPolicy.of(found["organization__network_policy"]),
+        per_second=found["per_second"],
+        per_minute=found["per_minute"],
+        per_day=found["per_day"],
         is_revoked=found["revoked_at"] is not None,
         is_disabled=found["disabled_at"] is not None,
         is_issuer_gone=_is_issuer_gone(found, role),
+        is_service_account_stopped=found["service_account__stopped_at"] is not None,
         is_organization_suspended=found["organization__suspended_at"] is not None,
+        is_environment_accepted=found["project__environments"] in {None, "any", found["environment"]},
+        is_unused_successor=bool(found["is_unused_successor"]),
     )
 
 
-def _role(found: dict[str, Any]) -> Role | None:
-    """Return the issuer's role where the key acts, now (T5)."""
-    if found["organization_role"] == Role.SUPER_ADMIN:
-        return Role.SUPER_ADMIN
-    return Role(found["team_role"]) if found["organization_role"] and found["team_role"] else None
-
-
 def _is_issuer_gone(found: dict[str, Any], role: Role | None) -> bool:
-    """A member of the organization still stands behind an organization key, though it can do nothing any more."""
+    """A member of the organization still stands behind an organization key, though it can do nothing any more.
+
+    A key of a service account needs its issuer no longer.
+    """
+    if found["service_account_id"]:
+        return False
     if not found["issuer__is_active"] or found["organization_role"] is None:
         return True
     return found["scope"] != "org" and role is None

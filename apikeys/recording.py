@@ -9,7 +9,7 @@ from uuid import UUID
 from django.http.response import HttpResponseBase
 
 from apikeys import shapes
-from apikeys.models import ApiKey
+from apikeys.models import ApiKey, Policy
 from audit.signals import uses_written
 from audit.tracking import Change, Place, track
 from audit.uses import LastUse, Use, ask_owners_of, plain_address, plain_text
@@ -42,19 +42,57 @@ def start() -> None:
             "team",
             "project",
             "issuer",
+            "service_account",
+            "imported_from",
+            "allowed_origins",
+            "networks",
+            "per_second",
+            "per_minute",
+            "per_day",
             "expires_at",
             "revoked_at",
             "revoked_by",
             "revoke_reason",
             "disabled_at",
             "exposed_at",
+            "in_browser_at",
+            "predecessor",
+            "rotated_at",
+            "retires_at",
+            "settle_seconds",
+            "settled_at",
+            "reappeared_at",
         ],
         event=_event,
         sentences={
             "api_key.revoked": "A key was ended for good; it has been refused since.",
             "api_key.disabled": "A key was disabled; it is refused while it is.",
+            "api_key.enabled": "A key that was disabled works again.",
             "api_key.exposed": "A key was seen where keys must not be, such as in a URL.",
+            "api_key.seen_in_browser": "A secret key came from a browser, where its secret is everyone's.",
+            "api_key.rotated": "A key got a successor; it works until it retires.",
+            "api_key.settled": "The successor of a key was used, so the key retires soon after.",
+            "api_key.retirement_moved": "The moment at which a rotated key retires was moved.",
+            "api_key.retired_key_used": "A key was used again after it had retired; it was refused.",
         },
+    )
+    track(
+        Policy,
+        table="policies",
+        noun="policy",
+        label=lambda policy: policy.organization.name,
+        place=lambda policy: Place(policy.organization_id),
+        fields=[
+            "organization",
+            "max_lifetime",
+            "is_expiry_required",
+            "team_issuers",
+            "project_issuers",
+            "never_together",
+            "warn_unused_after",
+            "disable_unused_after",
+            "rotate_after",
+        ],
     )
     uses_written.connect(note_last_uses, dispatch_uid="apikeys.note_last_uses")
     ask_owners_of(ApiKey.objects.ids_of)
@@ -96,10 +134,19 @@ def _place(api_key: ApiKey) -> Place:
     return Place(api_key.organization_id, api_key.place_team_id, api_key.project_id)
 
 
+# The first of these fields that changed names the event.
+_NAMED = {
+    "revoked_at": "api_key.revoked",
+    "exposed_at": "api_key.exposed",
+    "in_browser_at": "api_key.seen_in_browser",
+    "reappeared_at": "api_key.retired_key_used",
+    "rotated_at": "api_key.rotated",
+    "settled_at": "api_key.settled",
+    "retires_at": "api_key.retirement_moved",
+}
+
+
 def _event(changes: Mapping[str, Change]) -> str | None:
-    named = {
-        "revoked_at": "api_key.revoked",
-        "disabled_at": "api_key.disabled",
-        "exposed_at": "api_key.exposed",
-    }
-    return next((event for field, event in named.items() if field in changes), None)
+    if disabled := changes.get("disabled_at"):
+        return "api_key.disabled" if disabled.after else "api_key.enabled"
+    return next((event for field, event in _NAMED.items() if field in changes), None)

@@ -12,7 +12,9 @@ from accounts.principals import Principal
 from apikeys import shapes
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.models import ApiKey
+from apikeys.permissions import Catalogue
 from apikeys.presented import PresentedKey
+from apikeys.rules import role_of
 from apikeys.use_rows import route_of
 from audit.api import Time
 from audit.models import KeyUse
@@ -115,6 +117,11 @@ class IssuerItem(Schema):
     email: str
 
 
+class ServiceAccountRef(Schema):
+    id: UUID
+    name: str
+
+
 class KeyItem(Schema):
     """A key, without its secret."""
 
@@ -125,17 +132,30 @@ class KeyItem(Schema):
     kind: str
     scope: str
     environment: str
-    permissions: list[str]
+    permissions: list[str] = Field(description="What it was granted.")
+    effective: list[str] = Field(description="What it may do now: as far as its issuer's role allows.")
     organization_id: UUID
     team_id: UUID | None
     project_id: UUID | None
     issuer: IssuerItem
-    state: str = Field(description="`active`, `disabled`, `expired` or `revoked`.")
+    service_account: ServiceAccountRef | None = Field(description="For whom it acts instead of for its issuer.")
+    allowed_origins: list[str] = Field(description="The web pages that may use it; only of a publishable key.")
+    networks: list[str] = Field(description="The networks that it may come from; if there are none, from everywhere.")
+    state: str = Field(description="`active`, `disabled`, `expired`, `retired` or `revoked`.")
+    predecessor_id: UUID | None = Field(description="The key whose place it takes.")
     created_at: datetime
     expires_at: datetime | None
+    retires_at: datetime | None = Field(description="When it is refused because its successor has taken its place.")
+    disabled_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
     last_used_ip: str | None
+
+    @staticmethod
+    def resolve_effective(api_key: ApiKey) -> list[str]:
+        catalogue = Catalogue.of(api_key.organization.permission_catalogue)
+        is_publishable = api_key.kind == ApiKey.Kind.PUBLISHABLE
+        return sorted(catalogue.effective(api_key.permissions, role_of(api_key), is_publishable=is_publishable))
 
     @staticmethod
     def resolve_state(api_key: ApiKey) -> str:
@@ -182,26 +202,37 @@ class Whoami(Schema):
     organization_id: UUID
     team_id: UUID | None
     project_id: UUID | None
-    issuer: IssuerItem = Field(description="The person: who issued the key, or who is signed in.")
+    issuer: IssuerItem | None = Field(
+        description="The person: who issued the key, or who is signed in. Null for a publishable key."
+    )
+    service_account: ServiceAccountRef | None = Field(description="For whom the key acts instead of for its issuer.")
     role: str | None = Field(description="The issuer's role where the key acts, now.")
     key: WhoamiKey | None
 
 
 def whoami(principal: Principal, api_key: PresentedKey | None) -> bytes:
     """Return the answer of `GET /v1/whoami`, as JSON."""
+    is_public = api_key is not None and api_key.is_publishable
     return (
         Whoami(
             kind="api_key" if api_key else "user",
             organization_id=principal.organization_id,
             team_id=principal.team_id,
             project_id=principal.project_id,
-            issuer=IssuerItem(id=principal.user_id, email=principal.user_label),
+            issuer=None if is_public else IssuerItem(id=principal.user_id, email=principal.user_label),
+            service_account=None if is_public else _service_account(principal),
             role=principal.role_in(principal.team_id),
             key=_whoami_key(api_key) if api_key else None,
         )
         .model_dump_json()
         .encode()
     )
+
+
+def _service_account(principal: Principal) -> ServiceAccountRef | None:
+    if principal.service_account_id is None:
+        return None
+    return ServiceAccountRef(id=principal.service_account_id, name=principal.service_account_name)
 
 
 def _whoami_key(api_key: PresentedKey) -> WhoamiKey:

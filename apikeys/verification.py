@@ -5,6 +5,7 @@ verified-digest cache only ever says that a text matches a digest.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +17,6 @@ from django.db import Error, InterfaceError, OperationalError, connection
 
 from apikeys import budgets, hashing, keyformat, presented, shapes
 from apikeys.models import ApiKey
-from apikeys.permissions import Role
 from apikeys.presented import PresentedKey
 from audit.models import KeyUse
 from keyportal import metrics
@@ -32,10 +32,14 @@ class Outcome(StrEnum):
     INVALID_KEY = "invalid_key"
     TOO_MANY_FAILURES = "too_many_failures"
     KEY_REVOKED = "key_revoked"
+    KEY_RETIRED = "key_retired"
     KEY_EXPIRED = "key_expired"
     KEY_DISABLED = "key_disabled"
     ISSUER_GONE = "issuer_gone"
+    SERVICE_ACCOUNT_STOPPED = "service_account_stopped"
     ORGANIZATION_SUSPENDED = "organization_suspended"
+    NETWORK_NOT_ALLOWED = "network_not_allowed"
+    ENVIRONMENT_NOT_ACCEPTED = "environment_not_accepted"
     UNAVAILABLE = "verification_unavailable"
 
 
@@ -76,18 +80,19 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
     if revoked := _revoked.get(text):
         return Verification(Outcome.KEY_REVOKED, prefix, revoked)
     try:
-        key = _read(prefix)
+        found = _read(prefix, at)
     except Error as error:
         _say_once("verification.database_failed", prefix=prefix, reason=type(error).__name__)
         return Verification(Outcome.UNAVAILABLE, prefix)
-    if key is None:
+    if found is None:
         return _of_nobody(text, prefix, source)
+    key, now = found
     match hashing.check(text, key_id=key.id, digest=key.digest, prefix=prefix):
         case hashing.Check.MATCH:
             budgets.current().prove(source, prefix)
             if key.is_cheap and hashing.is_idle():
                 _upgrade_digest(text, key)
-            return _of_its_holder(text, key, prefix, at)
+            return _of_its_holder(text, key, prefix, source, now)
         case hashing.Check.MISMATCH:
             hashing.forget(text)
             budgets.current().charge(source, prefix)
@@ -160,11 +165,27 @@ def _of_nobody(text: str, prefix: str, source: str) -> Verification:
     return Verification(Outcome.INVALID_KEY, prefix)
 
 
-def _of_its_holder(text: str, key: PresentedKey, prefix: str, at: datetime) -> Verification:
-    outcome = _state(key, at)
+def _of_its_holder(text: str, key: PresentedKey, prefix: str, source: str, at: datetime) -> Verification:
+    outcome = _state(key, source, at)
     if outcome is Outcome.KEY_REVOKED:
         _revoked.remember(text, key)
+    if outcome is Outcome.ACCEPTED and key.is_unused_successor and not _is_first_use_noted(key, at):
+        # It was replaced by another text since it was read.
+        hashing.forget(text)
+        return Verification(Outcome.INVALID_KEY, prefix)
     return Verification(outcome, prefix, key)
+
+
+def _is_first_use_noted(key: PresentedKey, at: datetime) -> bool:
+    """Note at once that a successor is in use, so that no retry of its rotation replaces its secret any more.
+
+    :return: False if its secret was replaced first. Where it cannot be noted now, the records of use will.
+    """
+    try:
+        return ApiKey.objects.mark_first_use(key.id, digest=key.digest, at=at)
+    except Error as error:
+        _say_once("verification.first_use_not_noted", prefix=key.label, reason=type(error).__name__)
+        return True
 
 
 class _Revoked:
@@ -202,36 +223,36 @@ def forget_all() -> None:
         memory.forget_all()
 
 
-def issuer_role(prefix: str) -> Role | None:
-    """Return the role that the issuer of a stored key has where it acts, now; None if they have none."""
-    key = _read(prefix)
-    return key.role if key else None
-
-
-def _read(prefix: str) -> PresentedKey | None:
+def _read(prefix: str, at: datetime) -> tuple[PresentedKey, datetime] | None:
     """Read the key; a connection that was dropped while idle costs one more try, and no probe before each read."""
     started = time.monotonic()
     try:
-        return presented.read(prefix)
+        return presented.read(prefix, at=at)
     except (OperationalError, InterfaceError):
         # A dropped connection is noticed at once. Who has waited for a silent server does not wait again.
         if connection.in_atomic_block or time.monotonic() - started > AT_ONCE_SECONDS:
             raise
         connection.close()
-        return presented.read(prefix)
+        return presented.read(prefix, at=at)
 
 
-def _state(key: PresentedKey, at: datetime) -> Outcome:
+def _state(key: PresentedKey, source: str, at: datetime) -> Outcome:
     """Return why a key whose secret is right is refused, if it is; asked only then, so that strangers learn nothing."""
     if key.is_revoked:
         return Outcome.KEY_REVOKED
-    if key.expires_at and key.expires_at <= at:
-        return Outcome.KEY_EXPIRED
-    if key.is_disabled:
-        return Outcome.KEY_DISABLED
-    if key.is_issuer_gone:
-        return Outcome.ISSUER_GONE
-    return Outcome.ORGANIZATION_SUSPENDED if key.is_organization_suspended else Outcome.ACCEPTED
+    if key.ends_at and key.ends_at <= at:
+        return Outcome.KEY_RETIRED if key.retires_at == key.ends_at else Outcome.KEY_EXPIRED
+    return next((outcome for outcome, holds in _obstacles(key, source, at) if holds), Outcome.ACCEPTED)
+
+
+def _obstacles(key: PresentedKey, source: str, at: datetime) -> Iterator[tuple[Outcome, bool]]:
+    """Yield what may keep a key from being let in, beside its end."""
+    yield Outcome.KEY_DISABLED, key.is_disabled
+    yield Outcome.SERVICE_ACCOUNT_STOPPED, key.is_service_account_stopped
+    yield Outcome.ISSUER_GONE, key.is_issuer_gone
+    yield Outcome.ORGANIZATION_SUSPENDED, key.is_organization_suspended
+    yield Outcome.NETWORK_NOT_ALLOWED, not key.may_come_from(source, at)
+    yield Outcome.ENVIRONMENT_NOT_ACCEPTED, not key.is_environment_accepted
 
 
 def _upgrade_digest(text: str, key: PresentedKey) -> None:

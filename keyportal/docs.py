@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from accounts.middleware import organization_not_required
-from apikeys.permissions import CATALOGUE
+from apikeys.permissions import BUILT_IN
 from keyportal.api import VERSION, api
 from keyportal.http import PROBLEMS, PageRequest
 
@@ -54,7 +54,7 @@ def api_docs(request: PageRequest) -> HttpResponse:
     context = {
         "operations": list(_operations(api.get_openapi_schema())),
         "problems": [(code, kind.status, kind.title, _plain(kind.advice)) for code, kind in PROBLEMS.items()],
-        "permissions": CATALOGUE.values(),
+        "permissions": BUILT_IN.entries,
         "version": VERSION,
     }
     return render(request, "keyportal/api_docs.html", context)

@@ -88,6 +88,11 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "key_revoked": ProblemType(
         401, "This API key was revoked", "Revocation is final. Issue a new key and replace this one."
     ),
+    "key_retired": ProblemType(
+        401,
+        "This API key has a successor and has retired",
+        "It was rotated, and the time in which both worked is over. Use its successor; if that is lost, rotate again.",
+    ),
     "key_expired": ProblemType(401, "This API key has expired", "Issue a new key and replace this one."),
     "key_disabled": ProblemType(
         401,
@@ -98,6 +103,11 @@ PROBLEMS: Mapping[str, ProblemType] = {
         401,
         "The issuer of this API key has left",
         "A key acts with its issuer's role, and that person no longer has one here. Issue a new key.",
+    ),
+    "service_account_stopped": ProblemType(
+        401,
+        "The service account of this API key was stopped",
+        "All keys of the account ended with it. Ask an admin of its team.",
     ),
     "organization_suspended": ProblemType(
         401, "The organization of this API key is suspended", "Ask the organization's super admin."
@@ -117,6 +127,17 @@ PROBLEMS: Mapping[str, ProblemType] = {
         403,
         "This API key may not do that",
         "The detail names the permission that is missing. Issue a key that has it.",
+    ),
+    "network_not_allowed": ProblemType(
+        403,
+        "This API key may not come from this address",
+        "The key, or its organization, names the networks that it may come from. Call from one of them, "
+        "or ask an admin to add this one.",
+    ),
+    "environment_not_accepted": ProblemType(
+        403,
+        "The project does not accept keys of this environment",
+        "The environment, live or test, is part of the key. Use a key of the environment that the project accepts.",
     ),
     "scope_not_allowed": ProblemType(
         403,

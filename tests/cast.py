@@ -14,7 +14,7 @@ from django.test import Client
 from accounts import actions as people
 from accounts.models import Organization, OrganizationMembership, Project, Role, Team, User
 from accounts.principals import Principal, principal_of
-from apikeys import actions, budgets, hashing, verification
+from apikeys import actions, budgets, hashing, presented, verification
 from apikeys.keyformat import Key
 from apikeys.models import ApiKey
 from audit import uses
@@ -65,6 +65,13 @@ def noon() -> Iterator[time_machine.Traveller]:
     """It is noon, and stays noon until the test moves it."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
+
+
+@pytest.fixture(autouse=True)
+def our_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' time is the database's too, except where the database's own is what a test is about."""
+    if not request.node.get_closest_marker("server_time"):
+        monkeypatch.setattr(presented, "server_time", lambda _epoch, at: at)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Every write to keys."""
 
 from apikeys.actions.authority import may_revoke
-from apikeys.actions.ending import disable_key, mark_exposed, revoke_key
+from apikeys.actions.ending import disable_key, mark_exposed, note_reappearance, revoke_key
 from apikeys.actions.issuing import MAX_EXPIRES_IN_DAYS, issue_key
 from apikeys.actions.refusals import (
     EnvironmentNotGrantable,
@@ -26,5 +26,6 @@ __all__ = [
     "issue_key",
     "mark_exposed",
     "may_revoke",
+    "note_reappearance",
     "revoke_key",
 ]

@@ -11,7 +11,8 @@ from apikeys.actions.refusals import (
     ScopeNotAllowed,
 )
 from apikeys.models import ApiKey
-from apikeys.permissions import ALL, Role, may_issue_scope, not_grantable
+from apikeys.permissions import ALL, Role, may_issue_scope
+from apikeys.rules import rules_of
 
 
 def may_revoke(principal: Principal, api_key: ApiKey) -> bool:
@@ -19,8 +20,15 @@ def may_revoke(principal: Principal, api_key: ApiKey) -> bool:
     if api_key.organization_id != principal.organization_id:
         return False
     team_id = api_key.place_team_id
-    is_own = api_key.issuer_id == principal.user_id and principal.role_in(team_id) is not None
-    return is_own or principal.administers(team_id)
+    is_here = principal.role_in(team_id) is not None
+    return (is_own(principal, api_key) and is_here) or principal.administers(team_id)
+
+
+def is_own(principal: Principal, api_key: ApiKey) -> bool:
+    """Say whether a key acts as the caller does: for the same service account, or for the same person."""
+    if principal.service_account_id or api_key.service_account_id:
+        return api_key.service_account_id == principal.service_account_id
+    return api_key.issuer_id == principal.user_id
 
 
 def authority_over(principal: Principal, place: Organization | Team | Project) -> tuple[str, Role]:
@@ -46,7 +54,7 @@ def _is_outside(principal: Principal, scope: str, place: Organization | Team | P
 
 
 def check_grant(principal: Principal, role: Role, permissions: Collection[str], expires_at: datetime | None) -> None:
-    refused = not_grantable(permissions, role)
+    refused = rules_of(principal.organization_id).catalogue.not_grantable(permissions, role)
     if principal.permissions is not None:
         # A key hands on nothing that it does not hold; `*` would grow with its issuer, so it never hands that on.
         refused |= {name for name in permissions if name not in principal.permissions or name == ALL}

@@ -40,6 +40,15 @@ def disable_key(*, api_key: ApiKey, at: datetime) -> None:
 
 
 @transaction.atomic
+def note_reappearance(*, key_id: UUID, at: datetime) -> None:
+    """Remember that a key was used after it had been replaced; only the first time counts."""
+    current = ApiKey.objects.select_for_update().get(pk=key_id)
+    if current.reappeared_at is None:
+        current.reappeared_at = at
+        current.save(update_fields=["reappeared_at"])
+
+
+@transaction.atomic
 def mark_exposed(*, key_id: UUID, at: datetime) -> None:
     """Remember that a key was seen where keys must not be; only the first time counts."""
     current = ApiKey.objects.select_for_update().get(pk=key_id)

@@ -6,15 +6,20 @@ from typing import TypeVar
 from uuid import UUID
 
 from apikeys.models import ApiKey
-from apikeys.permissions import unknown
+from apikeys.permissions import Catalogue
 from keyportal.http import ApiRequest, Problem
 
 T = TypeVar("T")
 
 
 def visible_key(request: ApiRequest, key_id: UUID) -> ApiKey:
-    keys = ApiKey.objects.visible_to(request.principal).with_places()
+    keys = ApiKey.objects.visible_to(request.principal).with_places().with_roles()
     return found(keys.filter(pk=key_id).first(), "key")
+
+
+def reread(api_key: ApiKey) -> ApiKey:
+    """Return a key with all that its description needs."""
+    return ApiKey.objects.with_places().with_roles().get(pk=api_key.pk)
 
 
 def found(row: T | None, noun: str) -> T:
@@ -29,10 +34,10 @@ def wanted(field: str, value: UUID | None) -> UUID:
     return value
 
 
-def refuse_unknown(names: list[str]) -> None:
+def refuse_unknown(catalogue: Catalogue, names: list[str]) -> None:
     """Say which names are no permissions by their places, without repeating them: one may be a pasted secret."""
     message = "There is no such permission. The reference lists those there are."
-    places = [place for place, name in enumerate(names) if unknown([name])]
+    places = [place for place, name in enumerate(names) if catalogue.unknown([name])]
     if places:
         raise Problem("invalid_field", errors=[{"field": f"permissions.{n}", "message": message} for n in places])
 

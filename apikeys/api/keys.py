@@ -12,8 +12,9 @@ from accounts.models import Organization, Project, Team
 from accounts.principals import Principal
 from accounts.recent import is_sign_in_recent
 from apikeys import actions, hashing
-from apikeys.api.fields import decode, encode, found, refuse_if_given, refuse_unknown, visible_key, wanted
+from apikeys.api.fields import decode, encode, found, refuse_if_given, refuse_unknown, reread, visible_key, wanted
 from apikeys.models import ApiKey
+from apikeys.rules import rules_of
 from apikeys.schemas import IssuedKey, KeyItem, KeyPage, KeyRequest, PageQuery, UsePage, UsesQuery
 from apikeys.use_rows import read_page, uses_of
 from keyportal.http import ApiRequest, Problem
@@ -37,7 +38,7 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
     if not request.principal.is_key and not is_sign_in_recent(request):
         raise Problem("recent_sign_in_required")
     at = timezone.now()
-    refuse_unknown(body.permissions)
+    refuse_unknown(rules_of(request.principal.organization_id).catalogue, body.permissions)
     days = body.expires_in_days
     try:
         api_key, key = actions.issue_key(
@@ -61,7 +62,7 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
         raise Problem("unavailable") from error
     response["Cache-Control"] = "no-store"
     response["Location"] = f"/v1/api-keys/{api_key.pk}"
-    return Status(201, {**KeyItem.from_orm(api_key).model_dump(), "key": key.reveal()})
+    return Status(201, {**KeyItem.from_orm(reread(api_key)).model_dump(), "key": key.reveal()})
 
 
 def _place(principal: Principal, body: KeyRequest) -> Organization | Team | Project:
@@ -88,7 +89,7 @@ def list_api_keys(
 ) -> dict[str, object]:
     """Return the keys that the caller may manage, newest first, ended ones included. Needs `keys:read`."""
     request.principal.require("keys:read")
-    visible = ApiKey.objects.visible_to(request.principal).with_places().newest_first()
+    visible = ApiKey.objects.visible_to(request.principal).with_places().with_roles().newest_first()
     keys = list(visible.before(decode(query.cursor) if query.cursor else None)[: query.limit + 1])
     has_more = len(keys) > query.limit
     return {"items": keys[: query.limit], "next_cursor": encode(keys[query.limit - 1].pk) if has_more else None}

@@ -10,11 +10,12 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Organization, Project, Role, Team
 from accounts.principals import Principal
-from apikeys import permissions as catalogue
+from apikeys import permissions as roles
 from apikeys import shapes
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.models import ApiKey
-from apikeys.permissions import ALL, CATALOGUE
+from apikeys.permissions import ALL
+from apikeys.rules import rules_of
 from keyportal import names
 
 PRESETS = ("30", "90", "180", "365")
@@ -64,7 +65,6 @@ class IssueKeyForm(forms.Form):
         choices=ApiKey.Environment.choices, widget=forms.RadioSelect, initial=ApiKey.Environment.LIVE
     )
     permissions = forms.MultipleChoiceField(
-        choices=[(name, name) for name in (*CATALOGUE, ALL)],
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least one permission."},
     )
@@ -74,6 +74,9 @@ class IssueKeyForm(forms.Form):
     def __init__(self, *args: Any, principal: Principal, at: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.principal, self.at = principal, at
+        self.catalogue = rules_of(principal.organization_id).catalogue
+        names = [(name, name) for name in (*self.catalogue.by_name, ALL)]
+        cast(forms.MultipleChoiceField, self.fields["permissions"]).choices = names
         teams = Team.objects.administered_by(principal).by_name()
         projects = Project.objects.visible_to(principal).select_related("team").by_name()
         self._offer("team", teams)
@@ -121,10 +124,10 @@ class IssueKeyForm(forms.Form):
     def groups(self) -> list[PermissionGroup]:
         """Return the catalogue for the form, with what this person may grant somewhere; `*` comes last."""
         checked = set(self["permissions"].value() or [])
-        grantable = catalogue.grantable(self._greatest_role()) | {ALL}
+        grantable = self.catalogue.grantable(self._greatest_role()) | {ALL}
         groups = [
             PermissionGroup(group.resource, group.title, [_choice(p, checked, grantable) for p in group.permissions])
-            for group in catalogue.by_resource()
+            for group in self.catalogue.by_resource()
         ]
         everything = PermissionChoice(
             ALL,
@@ -135,10 +138,10 @@ class IssueKeyForm(forms.Form):
         )
         return [*groups, PermissionGroup(ALL, "Everything", [everything])]
 
-    def _greatest_role(self) -> catalogue.Role | None:
+    def _greatest_role(self) -> roles.Role | None:
         if self.principal.is_super_admin:
-            return catalogue.Role.SUPER_ADMIN
-        return max((catalogue.Role(role) for role in self.principal.team_roles.values()), default=None)
+            return roles.Role.SUPER_ADMIN
+        return max((roles.Role(role) for role in self.principal.team_roles.values()), default=None)
 
     def sentence(self, organization: Organization) -> str:
         """Say in words what the key could do as the form stands, filled in wrongly or not at all included."""
@@ -147,7 +150,7 @@ class IssueKeyForm(forms.Form):
         scope = data.get("scope") or ""
         place = organization if scope == "org" else data.get(scope)
         ends_at = self.expires_at()
-        return catalogue.describe(
+        return self.catalogue.describe(
             permissions=data.get("permissions") or [],
             scope=scope,
             scope_title=str(place or ""),
@@ -156,7 +159,7 @@ class IssueKeyForm(forms.Form):
         )
 
 
-def _choice(entry: catalogue.Permission, checked: set[str], grantable: Collection[str]) -> PermissionChoice:
+def _choice(entry: roles.Permission, checked: set[str], grantable: Collection[str]) -> PermissionChoice:
     is_grantable = entry.name in grantable
     role = "" if is_grantable else Role(entry.least_role.value).label.lower()
     return PermissionChoice(entry.name, entry.sentence, entry.name in checked and is_grantable, is_grantable, role)

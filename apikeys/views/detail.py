@@ -13,13 +13,13 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from accounts.models import Role
-from apikeys import permissions
 from apikeys.forms.uses import UsesForm
 from apikeys.listing import key_row
 from apikeys.models import ApiKey
+from apikeys.permissions import ALL
+from apikeys.rules import role_of, rules_of
 from apikeys.snippets import examples
 from apikeys.use_rows import UsePage, read_page, totals, use_row, uses_of
-from apikeys.verification import issuer_role
 from audit.visibility import visible_events
 from keyportal.http import MemberRequest
 
@@ -41,14 +41,15 @@ class PermissionLine:
 @never_cache
 @require_GET
 def key_detail(request: MemberRequest, key_id: UUID) -> HttpResponse:
-    api_key = get_object_or_404(ApiKey.objects.visible_to(request.principal).with_places(), pk=key_id)
+    visible = ApiKey.objects.visible_to(request.principal).with_places().with_roles()
+    api_key = get_object_or_404(visible, pk=key_id)
     at = timezone.now()
-    role = issuer_role(api_key.prefix)
+    role = role_of(api_key)
     events = visible_events(request).filter(target_table="api_keys", target_id=str(api_key.pk))
     context = {
         "row": key_row(api_key, request.principal, at=at),
         "is_ended": api_key.state_at(at) in {"revoked", "expired"},
-        "permissions": _permission_lines(api_key, role),
+        "permissions": _permission_lines(api_key),
         "role": Role(role.value).label.lower() if role else "nobody here any more",
         "totals": totals(api_key, at=at),
         "uses": [use_row(use) for use in uses_of(api_key)[:USES_SHOWN]],
@@ -91,12 +92,13 @@ def _url(request: MemberRequest, query: dict[str, str]) -> str:
     return f"{request.path}?{urlencode(query)}" if query else request.path
 
 
-def _permission_lines(api_key: ApiKey, role: permissions.Role | None) -> list[PermissionLine]:
+def _permission_lines(api_key: ApiKey) -> list[PermissionLine]:
     """Return what the key was given, `*` written out, each with whether it is in force."""
-    names = permissions.grantable(role) if permissions.ALL in api_key.permissions else api_key.permissions
-    effective = permissions.effective(api_key.permissions, role)
+    rules = rules_of(api_key.organization_id)
+    effective = rules.effective(api_key)
+    names = effective if ALL in api_key.permissions else set(api_key.permissions)
     return [
         PermissionLine(entry.name, entry.sentence, entry.name in effective)
-        for entry in permissions.CATALOGUE.values()
+        for entry in rules.catalogue.entries
         if entry.name in names
     ]

@@ -10,8 +10,9 @@ from django.utils import timezone
 from accounts.lookup import one_organization, one_project, one_team, one_user
 from accounts.models import Organization, OrganizationMembership, Project, Role, Team
 from accounts.principals import Principal, principal_of
-from apikeys import actions, permissions, shapes
+from apikeys import actions, shapes
 from apikeys.models import ApiKey
+from apikeys.rules import rules_of
 from keyportal import names
 
 
@@ -41,7 +42,7 @@ class Command(BaseCommand):
                 name=_name(options["name"]),
                 place=_place(organization, options),
                 environment=options["environment"],
-                permissions=_permissions(options["permissions"]),
+                permissions=_permissions(organization, options["permissions"]),
                 expires_at=_expires_at(options["expires_in_days"], at),
                 at=at,
             )
@@ -85,10 +86,11 @@ def _place(organization: Organization, options: dict[str, Any]) -> Organization 
     return one_project(organization, options["project"]) if scope == "project" else organization
 
 
-def _permissions(text: str) -> list[str]:
+def _permissions(organization: Organization, text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
-    if unknown := permissions.unknown(names):
-        known = ", ".join(permissions.CATALOGUE)
+    catalogue = rules_of(organization.pk).catalogue
+    if unknown := catalogue.unknown(names):
+        known = ", ".join(catalogue.by_name)
         raise CommandError(f"There is no permission {', '.join(unknown)}. There are: {known}, and *.")
     if not names:
         raise CommandError("A key needs at least one permission.")

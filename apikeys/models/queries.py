@@ -1,19 +1,21 @@
-"""The API key as it is stored: everything about it but the secret."""
+"""What is asked of keys."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import UUID
 
 from django.db import connection, models
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import ExpressionWrapper, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
-from uuid_utils.compat import uuid7
 
-from accounts.models import Organization, OrganizationMembership, Project, Role, Team, TeamMembership, User
+from accounts.models import OrganizationMembership, Role, TeamMembership
 from accounts.principals import Principal
 from audit.uses import LastUse
+
+if TYPE_CHECKING:
+    from apikeys.models.api_key import ApiKey
 
 EXPIRES_SOON = timedelta(days=14)
 UNUSED_AFTER = timedelta(days=90)
@@ -40,33 +42,58 @@ PRESENTED = (
     "issuer__is_active",
     "organization_role",
     "team_role",
+    "service_account_id",
+    "service_account__name",
+    "service_account__role",
+    "service_account__stopped_at",
+    "organization__permission_catalogue",
+    "organization__network_policy",
+    "project__environments",
+    "allowed_origins",
+    "networks",
+    "per_second",
+    "per_minute",
+    "per_day",
     "created_at",
     "expires_at",
     "revoked_at",
+    "retires_at",
     "disabled_at",
     "exposed_at",
+    "reappeared_at",
+    "in_browser_at",
+    "is_unused_successor",
 )
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def presented(self, prefix: str) -> models.QuerySet["ApiKey", dict[str, Any]]:
         """Read, in one statement, a key and all that decides whether it is good now: its issuer's roles included."""
+        rows = (
+            self.filter(prefix=prefix)
+            .with_roles()
+            .annotate(
+                is_unused_successor=ExpressionWrapper(
+                    Q(predecessor__isnull=False, last_used_at=None), output_field=models.BooleanField()
+                )
+            )
+            .values(*PRESENTED)
+        )
+        return cast("models.QuerySet[ApiKey, dict[str, Any]]", rows)
+
+    def with_roles(self) -> Self:
+        """Read along the roles that the issuer has now in the organization, and in the team that rules over the key."""
         organization_roles = OrganizationMembership.objects.filter(
             organization=OuterRef("organization_id"), user=OuterRef("issuer_id")
         )
         team_roles = TeamMembership.objects.filter(
             team=OuterRef("ruling_team_id"), membership__user=OuterRef("issuer_id")
         )
-        rows = (
-            self.filter(prefix=prefix)
-            .annotate(
-                ruling_team_id=Coalesce("team_id", "project__team_id"),
-                organization_role=Subquery(organization_roles.values("role")[:1]),
-                team_role=Subquery(team_roles.values("role")[:1]),
-            )
-            .values(*PRESENTED)
+        return self.annotate(
+            ruling_team_id=Coalesce("team_id", "project__team_id"),
+            organization_role=Subquery(organization_roles.values("role")[:1]),
+            team_role=Subquery(team_roles.values("role")[:1]),
         )
-        return cast("models.QuerySet[ApiKey, dict[str, Any]]", rows)
 
     def ids_of(self, prefixes: Collection[str]) -> dict[str, UUID]:
         """Return the ids of the keys that have such prefixes, in one query."""
@@ -88,20 +115,24 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return keys
 
     def active(self, *, at: datetime) -> Self:
-        """Keys that have not ended: neither revoked nor expired."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
+        """Keys that have not ended: neither revoked nor retired nor expired."""
+        is_in_time = Q(expires_at=None) | Q(expires_at__gt=at)
+        return self.filter(is_in_time, Q(retires_at=None) | Q(retires_at__gt=at), revoked_at=None)
 
     def expired(self, *, at: datetime) -> Self:
-        return self.filter(revoked_at=None, expires_at__lte=at)
+        return self.filter(Q(retires_at=None) | Q(retires_at__gt=at), revoked_at=None, expires_at__lte=at)
 
-    def revoked(self) -> Self:
-        return self.exclude(revoked_at=None)
+    def revoked(self, *, at: datetime) -> Self:
+        """Keys that were ended, or retired after a rotation."""
+        return self.filter(~Q(revoked_at=None) | Q(retires_at__lte=at))
 
     def needing_attention(self, *, at: datetime) -> Self:
         """Active keys that someone should look at: disabled, exposed, about to expire, or long unused."""
         return self.active(at=at).filter(
             ~Q(disabled_at=None)
             | ~Q(exposed_at=None)
+            | ~Q(in_browser_at=None)
+            | ~Q(predecessor__reappeared_at=None)
             | Q(expires_at__lte=at + EXPIRES_SOON)
             | Q(last_used_at__lt=at - UNUSED_AFTER)
             | Q(last_used_at=None, created_at__lt=at - UNUSED_AFTER)
@@ -123,7 +154,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def with_places(self) -> Self:
         """Read along what a row of the table names, so that a page costs the same with 1 and 25 keys."""
-        return self.select_related("organization", "team", "project__team", "issuer", "revoked_by")
+        return self.select_related(
+            "organization", "team", "project__team", "issuer", "revoked_by", "service_account", "predecessor"
+        )
 
     def most_urgent_first(self) -> Self:
         """Keys seen where they must not be, then by how soon they end."""
@@ -151,6 +184,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
                 moved += self.filter(pk=key_id).update(last_used_at=use.at, last_used_ip=use.address)
         return moved
 
+    def mark_first_use(self, key_id: UUID, *, digest: str, at: datetime) -> bool:
+        """Note the first use of a key with this digest; return whether the key still has it."""
+        with without_waiting():
+            if self.filter(pk=key_id, digest=digest, last_used_at=None).update(last_used_at=at):
+                return True
+        return self.filter(pk=key_id, digest=digest).exists()
+
     def upgrade_digest(self, key_id: UUID, *, old: str, new: str) -> int:
         """Replace a digest by a costlier one of the same key, unless someone else did so meanwhile."""
         with without_waiting():
@@ -177,101 +217,12 @@ def without_waiting() -> Iterator[None]:
 def _within_roles(principal: Principal) -> Q:
     as_admin = principal.team_ids_as(Role.TEAM_ADMIN)
     as_developer = principal.team_ids_as(Role.DEVELOPER)
-    own_in_team = Q(issuer_id=principal.user_id) & Q(team_id__in=as_developer)
+    own_in_team = own_keys(principal) & Q(team_id__in=as_developer)
     return Q(team_id__in=as_admin) | Q(project__team_id__in=as_admin | as_developer) | own_in_team
 
 
-class ApiKey(models.Model):
-    """One key of a customer of this installation. Written by `actions` only; never saved as a whole row."""
-
-    class Kind(models.TextChoices):
-        SECRET = "secret", "Secret"
-        PUBLISHABLE = "publishable", "Publishable"
-
-    class Scope(models.TextChoices):
-        ORG = "org", "Organization"
-        TEAM = "team", "Team"
-        PROJECT = "project", "Project"
-
-    class Environment(models.TextChoices):
-        LIVE = "live", "Live"
-        TEST = "test", "Test"
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=16)
-    label = models.CharField(max_length=64, db_index=True)
-    digest = models.CharField(max_length=200)
-    kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.SECRET)
-    scope = models.CharField(max_length=16, choices=Scope.choices)
-    environment = models.CharField(max_length=16, choices=Environment.choices, default=Environment.LIVE)
-    permissions = models.JSONField(default=list)
-    # The form or request that issued it, so that the same one sent twice issues one key.
-    issue_id = models.UUIDField(null=True, blank=True, editable=False)
-    organization = models.ForeignKey(Organization, models.PROTECT, related_name="api_keys")
-    team = models.ForeignKey(Team, models.PROTECT, related_name="api_keys", null=True, blank=True)
-    project = models.ForeignKey(Project, models.PROTECT, related_name="api_keys", null=True, blank=True)
-    issuer = models.ForeignKey(User, models.PROTECT, related_name="issued_keys")
-    created_at = models.DateTimeField()
-    expires_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
-    revoked_by = models.ForeignKey(User, models.PROTECT, related_name="revoked_keys", null=True, blank=True)
-    revoke_reason = models.CharField(max_length=200, blank=True)
-    disabled_at = models.DateTimeField(null=True, blank=True)
-    # When the key was seen where keys must not be, such as in a URL.
-    exposed_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True)
-    last_used_ip = models.GenericIPAddressField(null=True, blank=True)
-
-    objects = ApiKeyQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = "API key"
-        indexes: ClassVar = [
-            models.Index(fields=["organization", "-id"], name="api_key_newest"),
-            models.Index(fields=["organization", "expires_at"], name="api_key_by_expiry"),
-            models.Index(fields=["organization", "last_used_at"], name="api_key_by_last_use"),
-        ]
-        constraints: ClassVar = [
-            # Not `unique=True`: Django would add an index for LIKE, which PostgreSQL may then choose for the one query.
-            models.UniqueConstraint(fields=["prefix"], name="api_key_prefix_unique"),
-            models.UniqueConstraint(fields=["issuer", "issue_id"], name="api_key_issued_once"),
-            models.CheckConstraint(
-                condition=Q(scope="org", team=None, project=None)
-                | Q(scope="team", team__isnull=False, project=None)
-                | Q(scope="project", team=None, project__isnull=False),
-                name="api_key_scope_has_its_place",
-            ),
-            models.CheckConstraint(
-                condition=Q(kind="secret") | Q(kind="publishable", scope="project"),
-                name="api_key_publishable_is_of_a_project",
-            ),
-            models.CheckConstraint(
-                condition=Q(expires_at=None) | Q(expires_at__gt=F("created_at")), name="api_key_expires_later"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.label
-
-    @property
-    def is_revoked(self) -> bool:
-        return self.revoked_at is not None
-
-    def state_at(self, at: datetime) -> str:
-        """Return `revoked`, `expired`, `disabled` or `active`: the first of them that holds."""
-        if self.is_revoked:
-            return "revoked"
-        if self.expires_at and self.expires_at <= at:
-            return "expired"
-        return "disabled" if self.disabled_at else "active"
-
-    @property
-    def place(self) -> Organization | Team | Project:
-        """What the key is for; the row must have been read with its places."""
-        return self.project or self.team or self.organization
-
-    @property
-    def place_team_id(self) -> UUID | None:
-        """The team whose roles rule over this key; None for the organization."""
-        return self.project.team_id if self.project else self.team_id
+def own_keys(principal: Principal) -> Q:
+    """Keys that act as the caller does: for the same service account, or for the same person and for no account."""
+    if principal.service_account_id:
+        return Q(service_account_id=principal.service_account_id)
+    return Q(issuer_id=principal.user_id, service_account_id=None)
