@@ -37,6 +37,10 @@ class Principal:
     # For whom the key acts instead of for its issuer.
     service_account_id: UUID | None = None
     service_account_name: str = ""
+    # Where the key may come from; from everywhere, if there are none.
+    networks: tuple[str, ...] = ()
+    # How many requests it may make in a second, a minute and a day; None if it has no limits.
+    limits: tuple[int | None, int | None, int | None] | None = None
 
     @property
     def is_key(self) -> bool:

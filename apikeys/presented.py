@@ -16,6 +16,8 @@ from django.db.models import FloatField, Func
 
 from accounts.principals import Principal
 from apikeys import hashing
+from apikeys import limits as limiting
+from apikeys.limits import Limits
 from apikeys.models import PRESENTED, ApiKey
 from apikeys.networks import NetworkPolicy, is_inside
 from apikeys.permissions import Catalogue, Role, role_now
@@ -73,6 +75,11 @@ class PresentedKey:
         """When it ends by the clock: it expires, or retires after a rotation."""
         return min(filter(None, (self.expires_at, self.retires_at)), default=None)
 
+    @cached_property
+    def limits(self) -> Limits | None:
+        """How many requests it may make; None if there are no limits, which costs no more than this to know."""
+        return limiting.of_row(self.per_second, self.per_minute, self.per_day)
+
     @property
     def is_publishable(self) -> bool:
         return self.kind == ApiKey.Kind.PUBLISHABLE
@@ -103,6 +110,8 @@ class PresentedKey:
             expires_at=self.expires_at,
             service_account_id=self.service_account_id,
             service_account_name=self.service_account_name,
+            networks=self.networks,
+            limits=self.limits,
         )
 
     @cached_property

@@ -1,17 +1,21 @@
 """What the JSON endpoints of keys take and answer. A key's secret is in one answer only, `IssuedKey`."""
 
-from datetime import datetime
-from typing import Annotated, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from django.utils import timezone
 from ninja import Field, Schema
-from pydantic import AfterValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, ConfigDict, StringConstraints, model_validator
 
 from accounts.principals import Principal
-from apikeys import shapes
+from apikeys import limits as limiting
+from apikeys import networks, origins, shapes
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
+from apikeys.limits import Limits
 from apikeys.models import ApiKey
+from apikeys.networks import MAX_NETWORKS
+from apikeys.origins import MAX_ORIGINS
 from apikeys.permissions import Catalogue
 from apikeys.presented import PresentedKey
 from apikeys.rules import role_of
@@ -19,6 +23,7 @@ from apikeys.use_rows import route_of
 from audit.api import Time
 from audit.models import KeyUse
 from keyportal import names
+from keyportal.http import Problem
 
 PAGE_SIZE = 50
 
@@ -38,6 +43,19 @@ Name = Annotated[
 ]
 
 
+def _network(text: str) -> str:
+    return networks.parse(text)
+
+
+def _origin(text: str) -> str:
+    return origins.parse(text)
+
+
+Limit = Annotated[int, Field(ge=1, le=limiting.MAX_LIMIT, strict=True)]
+Network = Annotated[str, StringConstraints(max_length=50), AfterValidator(_network)]
+Origin = Annotated[str, StringConstraints(max_length=200), AfterValidator(_origin)]
+
+
 class KeyRequest(Schema):
     """What a new key shall be. A member that is not listed here is refused."""
 
@@ -50,16 +68,67 @@ class KeyRequest(Schema):
     project_id: UUID | None = Field(
         None, description="Wanted with scope `project`, unless the calling key or `X-Project-Id` names it."
     )
+    kind: Literal["secret", "publishable"] = Field(
+        "secret", description="`publishable` is for web pages, and only with scope `project`."
+    )
     environment: Literal["live", "test"] = "live"
-    permissions: list[str] = Field(
-        ["projects:read"],
+    permissions: list[str] | None = Field(
+        None,
         min_length=1,
         max_length=100,
-        description="Names from the catalogue; `*` is whatever the issuer's role allows.",
+        description="Names from the catalogue; `*` is whatever the issuer's role allows. Without it a secret key "
+        "gets `projects:read`; a publishable key always gets the organization's locked set.",
     )
+    service_account_id: UUID | None = Field(
+        None, description="The service account for which the key acts instead of for its issuer."
+    )
+    allowed_origins: list[Origin] = Field(
+        [],
+        max_length=MAX_ORIGINS,
+        description="The web pages that may use a publishable key: `https://app.example.com`.",
+    )
+    networks: list[Network] = Field(
+        [],
+        max_length=MAX_NETWORKS,
+        description="Where it may come from: `203.0.113.0/24`. Without, from anywhere.",
+    )
+    per_second: Limit | None = Field(None, description="Requests that it may make in a second. Without, any number.")
+    per_minute: Limit | None = Field(None, description="Requests that it may make in a minute. Without, any number.")
+    per_day: Limit | None = Field(None, description="Its daily quota (UTC). Without, any number.")
     expires_in_days: int | None = Field(
-        None, ge=1, le=MAX_EXPIRES_IN_DAYS, strict=True, description="Without it the key never expires."
+        None, ge=1, le=MAX_EXPIRES_IN_DAYS, strict=True, description="Without this and `expires_at` it never expires."
     )
+    expires_at: Time | None = Field(None, description="The end itself, ISO 8601 with its zone, at most 1825 days away.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.expires_in_days is not None and self.expires_at is not None:
+            raise ValueError("Send expires_in_days or expires_at, and not both.")
+        if self.allowed_origins and self.kind != "publishable":
+            raise ValueError("Only a publishable key has allowed_origins.")
+        return self
+
+    def limits(self) -> Limits | None:
+        """Return how many requests the key shall be able to make.
+
+        :raises Problem: if a longer time allows fewer than a shorter one.
+        """
+        try:
+            return limiting.checked(self.per_second, self.per_minute, self.per_day)
+        except limiting.InvalidLimits as error:
+            raise Problem("invalid_field", errors=[{"field": error.field, "message": error.message}]) from error
+
+    def ends_at(self, at: datetime) -> datetime | None:
+        """Return when the key shall end.
+
+        :raises Problem: if that is over already, or too far away.
+        """
+        if self.expires_in_days is not None:
+            return at + timedelta(days=self.expires_in_days)
+        if self.expires_at and not at < self.expires_at <= at + timedelta(days=MAX_EXPIRES_IN_DAYS):
+            message = f"Choose a time from now to {MAX_EXPIRES_IN_DAYS} days from now."
+            raise Problem("invalid_field", errors=[{"field": "expires_at", "message": message}])
+        return self.expires_at
 
 
 class PageQuery(Schema):
@@ -141,6 +210,9 @@ class KeyItem(Schema):
     service_account: ServiceAccountRef | None = Field(description="For whom it acts instead of for its issuer.")
     allowed_origins: list[str] = Field(description="The web pages that may use it; only of a publishable key.")
     networks: list[str] = Field(description="The networks that it may come from; if there are none, from everywhere.")
+    per_second: int | None = Field(description="Requests that it may make in a second; null if there is no limit.")
+    per_minute: int | None = Field(description="Requests that it may make in a minute; null if there is no limit.")
+    per_day: int | None = Field(description="Its daily quota (UTC); null if there is none.")
     state: str = Field(description="`active`, `disabled`, `expired`, `retired` or `revoked`.")
     predecessor_id: UUID | None = Field(description="The key whose place it takes.")
     created_at: datetime
@@ -168,11 +240,6 @@ class IssuedKey(KeyItem):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     key: str
-
-    @staticmethod
-    def resolve_state(_issued: object) -> str:
-        """A key is active when it is issued, and what is shown here is no row that could be asked."""
-        return "active"
 
 
 class KeyPage(Schema):

@@ -18,8 +18,11 @@ from ninja.utils import check_csrf
 from accounts.api import router as accounts_router
 from accounts.narrowing import META_NAME, narrowed
 from accounts.principals import Principal
+from apikeys.actions import Refused
+from apikeys.api.key_format import router as key_format_router
 from apikeys.api.keys import router as keys_router
 from apikeys.api.whoami import router as whoami_router
+from apikeys.hashing import HashingUnavailable
 from audit.api import router as audit_router
 from keyportal import errors
 from keyportal.http import ApiRequest, Problem, problem_response
@@ -113,6 +116,7 @@ api = PortalAPI(
     parser=StrictParser(),
 )
 api.add_router("", whoami_router)
+api.add_router("", key_format_router)
 api.add_router("", keys_router)
 api.add_router("", accounts_router)
 api.add_router("", audit_router)
@@ -121,6 +125,16 @@ api.add_router("", audit_router)
 @api.exception_handler(Problem)
 def on_problem(request: ApiRequest, problem: Problem) -> HttpResponse:
     return problem_response(request, problem)
+
+
+@api.exception_handler(Refused)
+def on_refused(request: ApiRequest, refused: Refused) -> HttpResponse:
+    return problem_response(request, Problem(refused.code, str(refused)))
+
+
+@api.exception_handler(HashingUnavailable)
+def on_hashing_unavailable(request: ApiRequest, error: HashingUnavailable) -> HttpResponse:
+    return problem_response(request, Problem("unavailable"))
 
 
 @api.exception_handler(Http404)

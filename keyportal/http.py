@@ -22,7 +22,7 @@ API_PREFIX = "/v1/"
 API_DOCS_PATH = "/v1/docs"
 # What watches the portal asks these, and not a person: no session, no key.
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-PUBLIC_API_PATHS = frozenset({"/v1/openapi.json"})
+PUBLIC_API_PATHS = frozenset({"/v1/openapi.json", "/v1/key-format"})
 CHALLENGE = 'Bearer realm="keyportal"'
 
 
@@ -57,6 +57,8 @@ class ApiRequest(PortalRequest):
     principal: "Principal"
     # There is one, once the secret was right, whatever its state.
     api_key: "PresentedKey"
+    # What the answer tells of the key's limits, if it has any.
+    limit_headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,35 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "A key issues keys of its own environment only",
         "Use a key of the environment that the new key is for, or issue it in the portal.",
     ),
+    "limits_not_grantable": ProblemType(
+        403,
+        "A key cannot issue a key that may make more requests",
+        "Give each limit that the calling key has, and none higher than its own.",
+    ),
+    "rate_limited": ProblemType(
+        429,
+        "This API key has made too many requests",
+        "The key is good. Try again after the seconds in `Retry-After`, and spread requests as the header "
+        "`RateLimit` says.",
+    ),
+    "quota_exceeded": ProblemType(
+        429,
+        "The daily quota of this API key is used up",
+        "The key is good, and works again from midnight UTC, after the seconds in `Retry-After`. "
+        "If that is too few requests a day, ask for a key with a higher quota.",
+    ),
+    "network_not_grantable": ProblemType(
+        403,
+        "A key cannot issue a key that may come from elsewhere",
+        "Give networks that lie within the calling key's own.",
+    ),
+    "service_account_not_usable": ProblemType(
+        403,
+        "No key can act for this service account",
+        "It has to be of the key's team, running, and with a steward in the team; its role may not be above yours.",
+    ),
+    "key_already_issued": ProblemType(409, "This form has issued its key before", "Look for it in the list of keys."),
+    "key_already_revoked": ProblemType(409, "This API key was revoked before", "Revocation is final."),
     "csrf_failed": ProblemType(
         403,
         "The request did not prove that it came from our own page",

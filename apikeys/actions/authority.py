@@ -2,17 +2,26 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from uuid import UUID
 
-from accounts.models import Organization, Project, Team
+from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
 from apikeys.actions.refusals import (
+    EnvironmentNotAccepted,
+    EnvironmentNotGrantable,
     ExpiryNotGrantable,
+    KindNotAllowed,
+    LimitsNotGrantable,
+    NetworkNotGrantable,
     PermissionNotGrantable,
     ScopeNotAllowed,
+    ServiceAccountNotUsable,
 )
+from apikeys.limits import Limits
 from apikeys.models import ApiKey
+from apikeys.networks import is_within
 from apikeys.permissions import ALL, Role, may_issue_scope
-from apikeys.rules import rules_of
+from apikeys.rules import Rules
 
 
 def may_revoke(principal: Principal, api_key: ApiKey) -> bool:
@@ -31,7 +40,7 @@ def is_own(principal: Principal, api_key: ApiKey) -> bool:
     return api_key.issuer_id == principal.user_id
 
 
-def authority_over(principal: Principal, place: Organization | Team | Project) -> tuple[str, Role]:
+def authority_over(principal: Principal, place: Organization | Team | Project, rules: Rules) -> tuple[str, Role]:
     """Return the scope that keys of a place have, and the caller's role there, if it may issue them."""
     match place:
         case Organization():
@@ -43,7 +52,7 @@ def authority_over(principal: Principal, place: Organization | Team | Project) -
     held = principal.role_in(team_id)
     role = Role(held) if held else None
     is_elsewhere = organization_id != principal.organization_id or _is_outside(principal, scope, place)
-    if role is None or is_elsewhere or not may_issue_scope(scope, role):
+    if role is None or is_elsewhere or not may_issue_scope(scope, role, issuers=rules.policy.issuers):
         raise ScopeNotAllowed
     return scope, role
 
@@ -53,8 +62,29 @@ def _is_outside(principal: Principal, scope: str, place: Organization | Team | P
     return principal.project_id is not None and (scope != "project" or place.pk != principal.project_id)
 
 
-def check_grant(principal: Principal, role: Role, permissions: Collection[str], expires_at: datetime | None) -> None:
-    refused = rules_of(principal.organization_id).catalogue.not_grantable(permissions, role)
+def published_permissions(scope: str, permissions: Collection[str], rules: Rules) -> frozenset[str]:
+    """Return what a publishable key gets: the organization's locked set (S2), whoever issues it.
+
+    :raises KindNotAllowed: if it is for no project.
+    :raises PermissionNotGrantable: if others were asked for.
+    """
+    if scope != ApiKey.Scope.PROJECT:
+        raise KindNotAllowed
+    locked = rules.catalogue.publishable
+    if refused := set(permissions) - locked:
+        raise PermissionNotGrantable(refused)
+    return locked
+
+
+def check_grant(
+    principal: Principal, role: Role, permissions: Collection[str], expires_at: datetime | None, rules: Rules
+) -> None:
+    """Let nobody grant what they do not hold.
+
+    :raises PermissionNotGrantable: if the caller may not grant one of the permissions now.
+    :raises ExpiryNotGrantable: if the caller is a key that would be outlived.
+    """
+    refused = rules.catalogue.not_grantable(permissions, role)
     if principal.permissions is not None:
         # A key hands on nothing that it does not hold; `*` would grow with its issuer, so it never hands that on.
         refused |= {name for name in permissions if name not in principal.permissions or name == ALL}
@@ -62,3 +92,60 @@ def check_grant(principal: Principal, role: Role, permissions: Collection[str], 
         raise PermissionNotGrantable(refused)
     if principal.expires_at and (expires_at is None or expires_at > principal.expires_at):
         raise ExpiryNotGrantable
+
+
+def check_environment(principal: Principal, place: Organization | Team | Project, environment: str) -> None:
+    """Let a key issue keys of its own environment, and a project have keys of those that it accepts.
+
+    :raises EnvironmentNotGrantable: if the caller is a key of another environment.
+    :raises EnvironmentNotAccepted: if the project takes no keys of this one.
+    """
+    if principal.is_key and environment != principal.environment:
+        raise EnvironmentNotGrantable
+    if isinstance(place, Project) and not place.accepts(environment):
+        raise EnvironmentNotAccepted
+
+
+def check_networks(principal: Principal, networks: Collection[str]) -> None:
+    """Let no key issue one that may come from where it may not come from itself.
+
+    :raises NetworkNotGrantable: if it would.
+    """
+    held = principal.networks
+    if held and not (networks and all(is_within(network, held) for network in networks)):
+        raise NetworkNotGrantable
+
+
+def check_limits(principal: Principal, limits: Limits | None) -> None:
+    """Let no key issue one that may make more requests than it may itself.
+
+    :raises LimitsNotGrantable: if it would.
+    """
+    if principal.limits and not Limits(*principal.limits).covers(limits):
+        raise LimitsNotGrantable
+
+
+def check_service_account(
+    principal: Principal, place: Organization | Team | Project, role: Role, account: ServiceAccount | None
+) -> UUID | None:
+    """Return for which account a new key acts; a key that acts for one issues keys for that one alone.
+
+    :raises ServiceAccountNotUsable: if the account is stopped, of another team, without a steward, or its role above
+        the caller's.
+    """
+    if principal.service_account_id:
+        if account and account.pk != principal.service_account_id:
+            raise ServiceAccountNotUsable("A key that acts for a service account issues keys for that one alone.")
+        account = ServiceAccount.objects.get(pk=principal.service_account_id)
+    if account is None:
+        return None
+    team_id = place.team_id if isinstance(place, Project) else place.pk
+    if account.team_id != team_id:
+        raise ServiceAccountNotUsable("The service account belongs to another team than the key would.")
+    if role < account.role:
+        raise ServiceAccountNotUsable("The service account has a greater role than you have there.")
+    if account.stopped_at:
+        raise ServiceAccountNotUsable("The service account was stopped.")
+    if not account.has_steward:
+        raise ServiceAccountNotUsable("The service account has no steward in its team. Name one first.")
+    return account.pk

@@ -5,6 +5,7 @@ import binascii
 from typing import TypeVar
 from uuid import UUID
 
+from apikeys.keyformat import Key
 from apikeys.models import ApiKey
 from apikeys.permissions import Catalogue
 from keyportal.http import ApiRequest, Problem
@@ -17,9 +18,11 @@ def visible_key(request: ApiRequest, key_id: UUID) -> ApiKey:
     return found(keys.filter(pk=key_id).first(), "key")
 
 
-def reread(api_key: ApiKey) -> ApiKey:
-    """Return a key with all that its description needs."""
-    return ApiKey.objects.with_places().with_roles().get(pk=api_key.pk)
+def revealed(api_key: ApiKey, key: Key) -> ApiKey:
+    """Return a key with all that its description needs, and with its text, for the one answer that shows it."""
+    row = ApiKey.objects.with_places().with_roles().get(pk=api_key.pk)
+    row.key = key.reveal()  # type: ignore[attr-defined] # `IssuedKey` reads it there
+    return row
 
 
 def found(row: T | None, noun: str) -> T:

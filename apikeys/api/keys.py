@@ -1,18 +1,17 @@
 """Keys as JSON. A key's secret is in one answer only, that of issuing it."""
 
-from datetime import timedelta
-from typing import Any
+from contextlib import suppress
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router, Status
 
-from accounts.models import Organization, Project, Team
+from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
 from accounts.recent import is_sign_in_recent
-from apikeys import actions, hashing
-from apikeys.api.fields import decode, encode, found, refuse_if_given, refuse_unknown, reread, visible_key, wanted
+from apikeys import actions
+from apikeys.api.fields import decode, encode, found, refuse_if_given, refuse_unknown, revealed, visible_key, wanted
 from apikeys.models import ApiKey
 from apikeys.rules import rules_of
 from apikeys.schemas import IssuedKey, KeyItem, KeyPage, KeyRequest, PageQuery, UsePage, UsesQuery
@@ -29,7 +28,7 @@ router = Router(tags=["keys"])
     operation_id="issue_api_key",
     summary="Issue an API key",
 )
-def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse) -> Status[dict[str, Any]]:
+def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse) -> Status[ApiKey]:
     """Issue a key and return it whole, once. Needs `keys:write`; from a browser's session, a recent sign-in.
 
     A key hands on nothing that it does not hold, and issues none that outlives it or is of another environment.
@@ -38,31 +37,35 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
     if not request.principal.is_key and not is_sign_in_recent(request):
         raise Problem("recent_sign_in_required")
     at = timezone.now()
-    refuse_unknown(rules_of(request.principal.organization_id).catalogue, body.permissions)
-    days = body.expires_in_days
-    try:
-        api_key, key = actions.issue_key(
-            principal=request.principal,
-            name=body.name,
-            place=_place(request.principal, body),
-            environment=body.environment,
-            permissions=body.permissions,
-            expires_at=at + timedelta(days=days) if days else None,
-            at=at,
-        )
-    except actions.ScopeNotAllowed as error:
-        raise Problem("scope_not_allowed") from error
-    except actions.PermissionNotGrantable as error:
-        raise Problem("permission_not_grantable", f"You may not grant: {', '.join(error.names)}.") from error
-    except actions.ExpiryNotGrantable as error:
-        raise Problem("expiry_not_grantable") from error
-    except actions.EnvironmentNotGrantable as error:
-        raise Problem("environment_not_grantable") from error
-    except hashing.HashingUnavailable as error:
-        raise Problem("unavailable") from error
+    refuse_unknown(rules_of(request.principal.organization_id).catalogue, body.permissions or [])
+    api_key, key = actions.issue_key(
+        principal=request.principal,
+        name=body.name,
+        place=_place(request.principal, body),
+        kind=body.kind,
+        environment=body.environment,
+        permissions=_permissions(body),
+        service_account=_service_account(request.principal, body.service_account_id),
+        allowed_origins=body.allowed_origins,
+        networks=body.networks,
+        limits=body.limits(),
+        expires_at=body.ends_at(at),
+        at=at,
+    )
     response["Cache-Control"] = "no-store"
     response["Location"] = f"/v1/api-keys/{api_key.pk}"
-    return Status(201, {**KeyItem.from_orm(reread(api_key)).model_dump(), "key": key.reveal()})
+    return Status(201, revealed(api_key, key))
+
+
+def _permissions(body: KeyRequest) -> list[str]:
+    """Return what was asked for; where nothing was, a secret key gets to see its projects, as T7's body wants."""
+    return body.permissions if body.permissions is not None else [] if body.kind == "publishable" else ["projects:read"]
+
+
+def _service_account(principal: Principal, account_id: UUID | None) -> ServiceAccount | None:
+    if account_id is None:
+        return None
+    return found(ServiceAccount.objects.visible_to(principal).filter(pk=account_id).first(), "service account")
 
 
 def _place(principal: Principal, body: KeyRequest) -> Organization | Team | Project:
@@ -135,10 +138,7 @@ def revoke_api_key(request: ApiRequest, key_id: UUID) -> Status[None]:
     """End a key for good; the next request with it is refused. Doing it again changes nothing. Needs `keys:write`."""
     request.principal.require("keys:write")
     api_key = visible_key(request, key_id)
-    try:
+    with suppress(actions.KeyAlreadyRevoked):
+        # The caller wants it ended, and it has ended.
         actions.revoke_key(principal=request.principal, api_key=api_key, at=timezone.now())
-    except actions.KeyAlreadyRevoked:
-        pass  # The caller wants it ended, and it has ended.
-    except actions.RevokeNotAllowed as error:
-        raise Problem("forbidden", "Only its issuer or an admin of its team may revoke this key.") from error
     return Status(204, None)

@@ -17,7 +17,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from accounts.recent import recent_sign_in_required
 from apikeys import actions, hashing
-from apikeys.forms.issuing import IssueKeyForm
+from apikeys.forms.issuing import LIMITS, IssueKeyForm
 from apikeys.keyformat import Key
 from apikeys.models import ApiKey
 from apikeys.snippets import snippets
@@ -26,7 +26,7 @@ from keyportal.http import MemberRequest
 from keyportal.pages import form_page, fragment
 
 # What the address of the issue form can fill in.
-PREFILLED = ("name", "scope", "team", "project", "environment", "permissions", "expiry", "expires_on")
+PREFILLED = ("name", "scope", "team", "project", "environment", "permissions", "expiry", "expires_on", *LIMITS)
 
 
 @never_cache
@@ -51,17 +51,15 @@ def key_issue(request: MemberRequest) -> HttpResponse:
             place=form.place(request.member.organization),
             environment=data["environment"],
             permissions=data["permissions"],
+            limits=form.limits(),
             expires_at=form.expires_at(),
             at=at,
             issue_id=data["issue_id"],
         )
     except actions.KeyAlreadyIssued:
         return _already_issued(request, data["issue_id"])
-    except actions.ScopeNotAllowed:
-        form.add_error("scope", "Your role does not allow keys of this scope there. Choose another.")
-        return _issue_form(request, form)
-    except actions.PermissionNotGrantable as error:
-        form.add_error("permissions", f"Your role there does not allow: {', '.join(error.names)}.")
+    except actions.Refused as refused:
+        form.add_error(refused.field or None, str(refused))
         return _issue_form(request, form)
     except hashing.HashingUnavailable:
         form.add_error(None, "The portal is busy just now, and nothing was issued. Try again in a moment.")

@@ -28,7 +28,7 @@ from apikeys.actions import (
 )
 from apikeys.hashing import Check
 from apikeys.models import ApiKey
-from apikeys.permissions import CATALOGUE
+from apikeys.permissions import BUILT_IN
 from audit.context import audit_context
 from audit.models import AuditEvent
 from tests.apikeys.audited import (
@@ -177,7 +177,7 @@ ADMINS = {"keys:write", "audit:read", "deployments:write", "deployments:delete"}
 BEYOND = {"alice": set[str](), "bob": {"org:read"}, "dana": {"org:read", *ADMINS}}
 
 
-@pytest.mark.parametrize("permission", [*CATALOGUE, "*", "galaxy:rule", ""])
+@pytest.mark.parametrize("permission", [*BUILT_IN.by_name, "*", "galaxy:rule", ""])
 @pytest.mark.parametrize("who", sorted(BEYOND))
 def test_role_decides_what_a_person_grants(world: World, issue: Issue, who: str, permission: str) -> None:
     if permission in BEYOND[who] | {"galaxy:rule", ""}:
@@ -209,7 +209,7 @@ def test_key_that_may_do_everything_hands_on_no_everything(world: World, issue: 
     parent = issue(world.people["alice"], world.places["organization"], permissions=["*"])
     with pytest.raises(PermissionNotGrantable, match=r"^\*$"):
         issue_with(parent, world.places["team"], permissions=["*"])
-    assert issue_with(parent, world.places["team"], permissions=[*CATALOGUE]).permissions == sorted(CATALOGUE)
+    assert issue_with(parent, world.places["team"], permissions=[*BUILT_IN.by_name]).permissions == sorted(BUILT_IN.by_name)
 
 
 def test_key_hands_on_nothing_that_its_issuer_may_no_longer_grant(world: World, issue: Issue) -> None:

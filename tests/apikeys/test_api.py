@@ -12,7 +12,7 @@ from accounts.models import Organization, Project, Team
 from apikeys import hashing
 from apikeys.actions import disable_key, revoke_key
 from apikeys.models import ApiKey
-from apikeys.permissions import Role, grantable
+from apikeys.permissions import BUILT_IN, Role
 from apikeys.verification import Outcome, verify
 from audit.models import AuditEvent
 from tests.apikeys.audited import LogIsFull, Row, break_the_audit_log, events_of, everything_recorded, rows_of
@@ -632,7 +632,7 @@ def test_whoami_of_a_project_key(issue: Issue, bob: Person, project: Project) ->
             "scope": "project",
             "environment": "test",
             "granted": ["*", "scan:read"],
-            "permissions": sorted(grantable(Role.TEAM_ADMIN)),
+            "permissions": sorted(BUILT_IN.grantable(Role.TEAM_ADMIN)),
             "created_at": "2026-03-02T12:00:00Z",
             "expires_at": later(days=40_000).isoformat().replace("+00:00", "Z"),
         },

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import Organization, Project, Team
 from apikeys.forms.ending import RevokeKeyForm
 from apikeys.forms.issuing import IssueKeyForm
-from apikeys.permissions import Role, grantable
+from apikeys.permissions import BUILT_IN, Role
 from tests.apikeys.people import leave_teams
 from tests.apikeys.presented import of_nobody
 from tests.cast import NOON, Issued, Person
@@ -99,9 +99,9 @@ def test_form_offers_the_catalogue_and_says_who_may_grant_the_rest(
         principal=person.principal, at=NOON, initial={"permissions": ["scan:read", "org:read", "keys:write"]}
     )
     choices = {choice.value: choice for group in form.groups() for choice in group.choices}
-    assert {name for name, choice in choices.items() if choice.is_grantable} == grantable(role) | {"*"}
+    assert {name for name, choice in choices.items() if choice.is_grantable} == BUILT_IN.grantable(role) | {"*"}
     wanted = {"scan:read", "org:read", "keys:write"}
-    assert {name for name, choice in choices.items() if choice.is_checked} == wanted & grantable(role)
+    assert {name for name, choice in choices.items() if choice.is_checked} == wanted & BUILT_IN.grantable(role)
     assert choices["scan:read"].role == ""
     assert choices["org:read"].role == ("" if role is Role.SUPER_ADMIN else "super admin")
     assert form.groups()[-1].title == "Everything"

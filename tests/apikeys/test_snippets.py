@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from apikeys.listing import key_row
-from apikeys.permissions import CATALOGUE
+from apikeys.permissions import BUILT_IN
 from apikeys.snippets import examples, snippets
 from keyportal.http import PROBLEMS
 from tests.apikeys.presented import of_nobody
@@ -91,7 +91,7 @@ def test_reference_is_public_and_names_every_operation_code_and_parameter(db: No
         assert operation.path in response.text
         for field in (*operation.parameters, *operation.body_fields):
             assert field.name in response.text
-    assert [entry.name for entry in response.context["permissions"]] == list(CATALOGUE)
+    assert [entry.name for entry in response.context["permissions"]] == list(BUILT_IN.by_name)
 
 
 def test_reference_writes_types_as_people_do(db: None) -> None:

@@ -15,8 +15,8 @@ from apikeys.actions import disable_key, revoke_key
 from apikeys.hashing import Check
 from apikeys.keyformat import ALPHABET
 from apikeys.models import ApiKey
+from apikeys.permissions import BUILT_IN
 from apikeys.permissions import Role as KeyRole
-from apikeys.permissions import grantable
 from apikeys.verification import Outcome, Verification, issuer_role, verify
 from keyportal.http import PROBLEMS
 from tests.apikeys.logbook import Logbook
@@ -180,14 +180,14 @@ def test_demoted_team_admin_takes_the_key_along(issue: Issue, bob: Person, team:
     assert permissions_of(issued) == {"keys:write", "scan:read"}
     change_team_role(bob, Role.DEVELOPER)
     assert permissions_of(issued) == {"scan:read"}
-    assert permissions_of(everything) == grantable(KeyRole.DEVELOPER)
+    assert permissions_of(everything) == BUILT_IN.grantable(KeyRole.DEVELOPER)
 
 
 def test_demoted_super_admin_leaves_an_organization_key_that_may_do_nothing(
     issue: Issue, alice: Person, organization: Organization
 ) -> None:
     issued = issue(alice, organization, permissions=["*"])
-    assert permissions_of(issued) == grantable(KeyRole.SUPER_ADMIN)
+    assert permissions_of(issued) == BUILT_IN.grantable(KeyRole.SUPER_ADMIN)
     demote(alice)
     verdict = verify(issued.text, at=NOON)
     assert verdict.outcome is Outcome.ACCEPTED

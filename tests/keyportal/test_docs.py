@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from apikeys.permissions import CATALOGUE
+from apikeys.permissions import BUILT_IN
 from keyportal import docs
 from keyportal.http import PROBLEMS
 from tests.accounts.scenes import text_of
@@ -37,7 +37,7 @@ def test_reference_explains_every_problem_at_its_own_anchor(client: Client, db: 
     assert PROBLEMS[code].title in text_of(page).replace("&#x27;", "'")
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", BUILT_IN.by_name)
 def test_reference_lists_every_permission(client: Client, db: None, name: str) -> None:
     assert name in text_of(client.get("/v1/docs"))
 
