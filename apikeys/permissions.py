@@ -123,8 +123,10 @@ _NOUNS: Final[Mapping[str, str]] = MappingProxyType(
         "webhook": "webhooks",
     }
 )
+# What is no action on a resource, and so a phrase by itself.
+_WHOLE_PHRASES: Final[Mapping[str, str]] = MappingProxyType({"keys:rotate_self": "rotate itself"})
 # Where it is not the action itself.
-_VERBS: Final[Mapping[str, str]] = MappingProxyType({"keys:write": "manage", "service_accounts:write": "manage"})
+_VERBS: Final[Mapping[str, str]] = MappingProxyType({"keys:write": "manage", "service_accounts:write": "manage", "org:write": "change"})
 _SCOPES: Final[Mapping[str, str]] = MappingProxyType({"org": "organization", "team": "team", "project": "project"})
 
 
@@ -316,11 +318,14 @@ def _withheld(chosen: Sequence[Permission]) -> list[str]:
 
 def _phrases(permissions: Iterable[Permission], word: str) -> list[str]:
     """Return "trigger and read scans" and the like; resources with the same actions share a phrase."""
+    chosen = list(permissions)
     nouns: dict[str, list[str]] = {}
-    for resource, group in groupby(permissions, key=lambda entry: entry.resource):
+    plain = [entry for entry in chosen if entry.name not in _WHOLE_PHRASES]
+    for resource, group in groupby(plain, key=lambda entry: entry.resource):
         verbs = _listed([_VERBS.get(entry.name, entry.action.replace("_", " ")) for entry in group], word)
         nouns.setdefault(verbs, []).append(_noun(resource))
-    return [f"{verbs} {_listed(named, word)}" for verbs, named in nouns.items()]
+    phrases = [f"{verbs} {_listed(named, word)}" for verbs, named in nouns.items()]
+    return phrases + [_WHOLE_PHRASES[entry.name] for entry in chosen if entry.name in _WHOLE_PHRASES]
 
 
 def _listed(items: Sequence[str], word: str) -> str:

@@ -64,7 +64,9 @@ def start() -> None:
             "reappeared_at",
         ],
         event=_event,
+        creation=lambda api_key: "api_key.imported" if api_key.imported_from else None,
         sentences={
+            "api_key.imported": "A key was brought along from another system; it works as it did there.",
             "api_key.revoked": "A key was ended for good; it has been refused since.",
             "api_key.disabled": "A key was disabled; it is refused while it is.",
             "api_key.enabled": "A key that was disabled works again.",
@@ -147,6 +149,7 @@ _NAMED = {
 
 
 def _event(changes: Mapping[str, Change]) -> str | None:
-    if disabled := changes.get("disabled_at"):
+    disabled = changes.get("disabled_at")
+    if disabled and "revoked_at" not in changes:
         return "api_key.disabled" if disabled.after else "api_key.enabled"
     return next((event for field, event in _NAMED.items() if field in changes), None)

@@ -31,6 +31,7 @@ from uuid_utils.compat import uuid7
 from accounts.actions import invite
 from accounts.models import Project, Role, Team, User
 from accounts.setup_link import setup_link
+from apikeys.actions import Refused
 from apikeys.models import ApiKey
 from apikeys.verification import Outcome
 from audit.events import EVENTS
@@ -82,6 +83,7 @@ def is_api(path: str) -> bool:
 PUBLIC = {
     "v1/docs": "The reference is read before there is a key.",
     "v1/openapi.json": "The same for machines; it holds nothing of an installation.",
+    "v1/key-format": "A scanner is set up without a key; it holds what every key shows.",
     "setup/": "It tells where the set-up link is, while there is no user.",
     "setup/<str:token>/": "Its token is the proof, and is void once there is a user.",
     "invitations/<str:token>/": "Its token is the proof; who comes has no account yet.",
@@ -394,9 +396,16 @@ def source_files() -> Iterator[Path]:
         yield from (path for path in sorted((ROOT / app).rglob("*.py")) if "migrations" not in path.parts)
 
 
+def refusals_below(refusal: type[Refused]) -> Iterator[type[Refused]]:
+    for below in refusal.__subclasses__():
+        yield below
+        yield from refusals_below(below)
+
+
 def codes_raised() -> set[str]:
-    """Return every code that the source names: in `Problem("…")`, in the error pages, and as an outcome."""
+    """Return every code that the source names: of refusals, in `Problem("…")`, in the error pages, and as an outcome."""
     found = {outcome.value for outcome in Outcome} - {Outcome.ACCEPTED.value}
+    found |= {refusal.code for refusal in refusals_below(Refused)}
     for path in source_files():
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):

@@ -231,7 +231,7 @@ def test_create_organization_is_on_record(alice: Person) -> None:
         target_table="organizations",
         target_id=str(organization.pk),
         target_label="Southwind",
-        changes={"name": [None, "Southwind"]},
+        changes={"name": [None, "Southwind"], "permission_catalogue": [None, {}], "network_policy": [None, {}]},
     )
 
 
@@ -282,7 +282,7 @@ def test_create_project_is_on_record(bob: Person, team: Team) -> None:
         target_table="projects",
         target_id=str(project.pk),
         target_label="Checkout",
-        changes={"name": [None, "Checkout"], "team_id": [None, str(team.pk)]},
+        changes={"name": [None, "Checkout"], "team_id": [None, str(team.pk)], "environments": [None, "any"]},
     )
 
 

@@ -233,7 +233,10 @@ def test_date_counts_only_where_it_is_chosen(alice: Person) -> None:
     ("typed", "sentence"),
     [
         ({}, "Can do nothing yet: choose at least one permission."),
-        ({"permissions": ["scan:read"]}, "Can read scans. Cannot write, delete, manage keys or do anything else."),
+        (
+            {"permissions": ["scan:read"]},
+            "Can read scans. Cannot write, delete, manage keys or do anything else. Choose a scope.",
+        ),
         (
             {"permissions": ["scan:read"], "scope": "project"},
             "Can read scans in the project you choose. Cannot write, delete, manage keys or do anything else.",

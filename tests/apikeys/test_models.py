@@ -214,7 +214,7 @@ def in_state(name: str, at: datetime) -> bool:
     states: dict[str, Any] = {
         "active": keys.active(at=at),
         "expired": keys.expired(at=at),
-        "revoked": keys.revoked(),
+        "revoked": keys.revoked(at=at),
         "attention": keys.needing_attention(at=at),
     }
     return bool(states[name].exists())

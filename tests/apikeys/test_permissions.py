@@ -144,6 +144,7 @@ def test_by_resource_holds_the_whole_catalogue_in_order() -> None:
     assert [(group.resource, group.title) for group in groups] == [
         ("projects", "Projects"),
         ("keys", "API keys"),
+        ("service_accounts", "Service accounts"),
         ("audit", "Audit log"),
         ("analysis", "Analyses"),
         ("scan", "Scans"),
@@ -190,8 +191,10 @@ def test_by_resource_holds_the_whole_catalogue_in_order() -> None:
         (
             all_but("audit:read", "scan:trigger", "scan:read", "org:read"),
             (
-                "read projects and operations, read and manage API keys, create and read analyses, "
-                "download reports, read, write and delete deployments, and receive webhooks"
+                "read projects and operations, read and manage API keys and service accounts, "
+                "create and read analyses, "
+                "download reports, read, write and delete deployments, change the organization, receive webhooks, "
+                "and rotate itself"
             ),
             "do anything else",
         ),
@@ -217,7 +220,6 @@ def test_describe_says_what_a_key_can_and_cannot_do(permissions: list[str], can:
             "in project Checkout (test) until 18 February 2027",
         ),
         ({"scope_title": ""}, "in the team you choose (live) until 18 February 2027"),
-        ({"scope": ""}, "(live) until 18 February 2027"),
         ({"environment": ""}, "in team Payments until 18 February 2027"),
         ({"expires_phrase": "with no expiry"}, "in team Payments (live) with no expiry"),
         ({"expires_phrase": ""}, "in team Payments (live)"),
@@ -231,7 +233,7 @@ def test_describe_says_where_and_how_long(changes: dict[str, str], where: str) -
 
 def test_describe_with_no_place_chosen_is_still_a_sentence() -> None:
     said = sentence("scan:read", scope="", scope_title="", environment="", expires_phrase="")
-    assert said == "Can read scans. Cannot write, delete, manage keys or do anything else."
+    assert said == "Can read scans. Cannot write, delete, manage keys or do anything else. Choose a scope."
 
 
 @pytest.mark.parametrize("permissions", [[], ["x:y"]])

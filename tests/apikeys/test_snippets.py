@@ -76,6 +76,7 @@ def test_reference_is_public_and_names_every_operation_code_and_parameter(db: No
     assert response.status_code == 200
     assert [(o.method, o.path, o.id) for o in response.context["operations"]] == [
         ("GET", "/v1/whoami", "whoami"),
+        ("GET", "/v1/key-format", "get_key_format"),
         ("POST", "/v1/api-keys", "issue_api_key"),
         ("GET", "/v1/api-keys", "list_api_keys"),
         ("GET", "/v1/api-keys/{key_id}", "get_api_key"),
@@ -102,9 +103,17 @@ def test_reference_writes_types_as_people_do(db: None) -> None:
         "scope": ('"org" | "team" | "project"', True),
         "team_id": ("uuid | null", False),
         "project_id": ("uuid | null", False),
+        "kind": ('"secret" | "publishable"', False),
         "environment": ('"live" | "test"', False),
         "permissions": ("string[]", False),
+        "service_account_id": ("uuid | null", False),
+        "allowed_origins": ("string[]", False),
+        "networks": ("string[]", False),
+        "per_second": ("integer | null", False),
+        "per_minute": ("integer | null", False),
+        "per_day": ("integer | null", False),
         "expires_in_days": ("integer | null", False),
+        "expires_at": ("date-time | null", False),
     }
     assert operations["issue_api_key"].curl.splitlines()[1] == "  -X POST \\"
     answers = {

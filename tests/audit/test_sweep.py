@@ -32,6 +32,7 @@ ALLOWED = {
     "apikeys/management/commands/prepare.py:handle": "It lets migrations take their time, and changes no row.",
     "apikeys/management/commands/prepare.py:_one_at_a_time": "It takes a lock, and changes no row.",
     "apikeys/models/queries.py:without_waiting": "It asks SQLite to wait less, and changes no row.",
+    "apikeys/models/queries.py:mark_first_use": "It notes a use, of which there is a record.",
     "apikeys/models/queries.py:mark_used": "Its last use is no change to a key; uses have records of their own.",
     "apikeys/models/queries.py:upgrade_digest": "The key stays the same: only the cost of checking it rises.",
     "apikeys/presented.py:_read_sqlite": "It reads.",
