@@ -32,6 +32,20 @@ def snippets(key: str, *, url: str) -> list[Snippet]:
     ]
 
 
+def browser_snippets(key: str, *, url: str) -> list[Snippet]:
+    """Return the snippets that put a publishable key into a web page, with the client that keyportal serves."""
+    return [
+        Snippet(
+            "javascript",
+            "JavaScript",
+            f'import {{ KeyportalClient }} from "{url}/static/js/keyportal-client.js";\n\n'
+            f'const client = new KeyportalClient({{ url: "{url}", key: "{key}" }});\n'
+            "console.log(await client.whoami());\n",
+        ),
+        Snippet("env", ".env file", f"{VARIABLE}={key}\n", filename="keyportal.env"),
+    ]
+
+
 def examples(*, url: str) -> list[Snippet]:
     """Return the snippets of a key whose secret nobody knows any more: they read it from the environment."""
     return [

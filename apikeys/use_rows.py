@@ -9,6 +9,8 @@ from uuid import UUID
 
 from django.db.models import Q, Sum
 
+from apikeys.cors import ORIGIN_NOT_ALLOWED, SECRET_KEY_IN_BROWSER
+from apikeys.limits import QUOTA_EXCEEDED, RATE_LIMITED
 from apikeys.models import ApiKey
 from apikeys.recording import BEGUN
 from apikeys.verification import Outcome
@@ -16,7 +18,10 @@ from audit.models import KeyUse, KeyUseHour, KeyUseQuerySet
 from keyportal import names
 from keyportal.http import PROBLEMS
 
-DAY, MONTH = timedelta(days=1), timedelta(days=30)
+HOUR, DAY, MONTH = timedelta(hours=1), timedelta(days=1), timedelta(days=30)
+# Of the last day's uses, as many as a page can afford to look at.
+BLAST_USES = 10_000
+_MOMENT = timedelta(milliseconds=1)
 # `<uuidstr:key_id>` in the pattern of an address.
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
@@ -33,7 +38,11 @@ REASONS: Mapping[str, str] = {
     Outcome.ORGANIZATION_SUSPENDED: "The organization was suspended",
     Outcome.NETWORK_NOT_ALLOWED: "From outside the networks it may come from",
     Outcome.ENVIRONMENT_NOT_ACCEPTED: "The project does not accept its environment",
+    SECRET_KEY_IN_BROWSER: "A secret key, and it came from a browser",
+    ORIGIN_NOT_ALLOWED: "From a page whose origin it does not allow",
     Outcome.UNAVAILABLE: "The portal could not check it just then",
+    RATE_LIMITED: "Over its limit of requests",
+    QUOTA_EXCEEDED: "Over its quota of the day",
     BEGUN: "Begun; how it ended is not on record",
 }
 
@@ -85,6 +94,37 @@ def totals(api_key: ApiKey, *, at: datetime) -> Totals:
         month_refusals=Sum("refusals", default=0),
     )
     return Totals(**found)
+
+
+def browser_use(api_key: ApiKey) -> UseRow | None:
+    """Return the use in which a secret key was first seen in a browser, as long as it is on record."""
+    at = api_key.in_browser_at
+    if at is None:
+        return None
+    found = uses_of(api_key).matching(since=at, until=at + _MOMENT, is_refused=True).last()
+    return use_row(found) if found else None
+
+
+class BlastRadius(NamedTuple):
+    """What would be cut off: how often a key was let in, and from how many addresses, in the last hour and day.
+
+    Of very busy keys only the newest uses are looked at; then the numbers are the least that it can be.
+    """
+
+    hour_uses: int
+    hour_addresses: int
+    day_uses: int
+    day_addresses: int
+    is_at_least: bool
+
+
+def blast_radius(api_key: ApiKey, *, at: datetime) -> BlastRadius:
+    """Return who would notice if a key ended now, in one query."""
+    rows = uses_of(api_key).matching(since=at - DAY, is_refused=False)
+    newest = list(rows.values_list("at", "address")[:BLAST_USES])
+    hour = [address for used_at, address in newest if used_at > at - HOUR]
+    is_at_least = len(newest) == BLAST_USES
+    return BlastRadius(len(hour), len(set(hour)), len(newest), len({a for _, a in newest}), is_at_least)
 
 
 def use_row(use: KeyUse) -> UseRow:

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from accounts.principals import Principal
 from apikeys.actions.authority import may_revoke
-from apikeys.actions.refusals import KeyAlreadyRevoked, RevokeNotAllowed
+from apikeys.actions.refusals import KeyAlreadyRevoked, KeyNotActive, RevokeNotAllowed
 from apikeys.models import ApiKey
 
 
@@ -19,10 +19,7 @@ def revoke_key(*, principal: Principal | None, api_key: ApiKey, at: datetime, re
     :raises RevokeNotAllowed: if the caller neither issued it nor administers its place.
     :raises KeyAlreadyRevoked: if someone revoked it first.
     """
-    # Only the key is locked: its places and people are read along, and are nobody's to hold here.
-    current = ApiKey.objects.select_for_update(of=("self",)).with_places().get(pk=api_key.pk)
-    if principal and not may_revoke(principal, current):
-        raise RevokeNotAllowed
+    current = _locked(api_key, principal)
     if current.is_revoked:
         raise KeyAlreadyRevoked
     current.revoked_at, current.revoke_reason = at, reason.strip()[:200]
@@ -32,11 +29,44 @@ def revoke_key(*, principal: Principal | None, api_key: ApiKey, at: datetime, re
 
 
 @transaction.atomic
-def disable_key(*, api_key: ApiKey, at: datetime) -> None:
-    """Let a key be refused without ending it."""
-    current = ApiKey.objects.select_for_update().get(pk=api_key.pk)
-    current.disabled_at = at
-    current.save(update_fields=["disabled_at"])
+def disable_key(*, api_key: ApiKey, at: datetime, principal: Principal | None = None) -> ApiKey:
+    """Let a key be refused until it is enabled again; one that is disabled already stays so.
+
+    :param principal: who asks; None is the operator at the machine, or a policy.
+    :raises RevokeNotAllowed: if the caller could not end it either.
+    :raises KeyNotActive: if it has ended.
+    """
+    current = _locked(api_key, principal)
+    if current.state_at(at) not in {"active", "disabled"}:
+        raise KeyNotActive
+    if current.disabled_at is None:
+        current.disabled_at = at
+        current.save(update_fields=["disabled_at"])
+    return current
+
+
+@transaction.atomic
+def enable_key(*, api_key: ApiKey, at: datetime, principal: Principal | None = None) -> ApiKey:
+    """Let a disabled key work again; one that works goes on.
+
+    :raises RevokeNotAllowed: if the caller could not end it either.
+    :raises KeyNotActive: if it has ended meanwhile.
+    """
+    current = _locked(api_key, principal)
+    if current.state_at(at) not in {"active", "disabled"}:
+        raise KeyNotActive
+    if current.disabled_at is not None:
+        current.disabled_at = None
+        current.save(update_fields=["disabled_at"])
+    return current
+
+
+def _locked(api_key: ApiKey, principal: Principal | None) -> ApiKey:
+    """Return a key that its caller may end, locked. Its places and people are read along, and nobody's to hold."""
+    current = ApiKey.objects.select_for_update(of=("self",)).with_places().get(pk=api_key.pk)
+    if principal and not may_revoke(principal, current):
+        raise RevokeNotAllowed
+    return current
 
 
 @transaction.atomic
@@ -46,6 +76,15 @@ def note_reappearance(*, key_id: UUID, at: datetime) -> None:
     if current.reappeared_at is None:
         current.reappeared_at = at
         current.save(update_fields=["reappeared_at"])
+
+
+@transaction.atomic
+def mark_seen_in_browser(*, key_id: UUID, at: datetime) -> None:
+    """Remember that a secret key came from a browser, whose user can read it; only the first time counts."""
+    current = ApiKey.objects.select_for_update().get(pk=key_id)
+    if current.in_browser_at is None:
+        current.in_browser_at = at
+        current.save(update_fields=["in_browser_at"])
 
 
 @transaction.atomic

@@ -8,7 +8,13 @@ from apikeys.models import ApiKey
 from keyportal import names
 
 
-class RevokeKeyForm(forms.Form):
+class WayBackForm(forms.Form):
+    """A confirmation that asks for nothing; it knows where to go after it."""
+
+    next = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+class RevokeKeyForm(WayBackForm):
     """The one confirmation; the name is asked for only where something ran on the key in the last day."""
 
     reason = forms.CharField(
@@ -18,7 +24,6 @@ class RevokeKeyForm(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": "Left in a public repository", "autocomplete": "off"}),
     )
     name = forms.CharField(widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))
-    next = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, api_key: ApiKey, is_used_recently: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,6 +1,6 @@
 """What people fill in to issue a key."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, cast
@@ -10,15 +10,21 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Organization, Project, Role, Team
 from accounts.principals import Principal
+from apikeys import limits as limiting
+from apikeys import origins, shapes
 from apikeys import permissions as roles
-from apikeys import shapes
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
+from apikeys.flows import SECRET, Flow
+from apikeys.limits import Limits
 from apikeys.models import ApiKey
+from apikeys.networks import MAX_NETWORKS
+from apikeys.networks import parse as parse_network
 from apikeys.permissions import ALL
 from apikeys.rules import rules_of
 from keyportal import names
 
 PRESETS = ("30", "90", "180", "365")
+LIMITS = Limits._fields
 EXPIRIES = [*((days, f"{days} days") for days in PRESETS), ("date", "On a date"), ("never", "Never")]
 
 
@@ -52,8 +58,43 @@ class ProjectField(forms.ModelChoiceField):  # type: ignore[type-arg] # not gene
         return f"{obj.team.name} / {obj.name}"
 
 
+class LimitField(forms.IntegerField):
+    """How many requests; empty is as many as it likes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False,
+            min_value=1,
+            max_value=limiting.MAX_LIMIT,
+            widget=forms.NumberInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
+            error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), limiting.OUT_OF_RANGE),
+        )
+
+
+class LinesField(forms.CharField):
+    """Texts of one kind, one a line, each brought into its one form."""
+
+    def __init__(self, parse: Callable[[str], str], *, most: int, rows: int = 3, placeholder: str = "") -> None:
+        attributes = {"rows": rows, "placeholder": placeholder, "autocomplete": "off", "spellcheck": "false"}
+        super().__init__(required=False, max_length=10_000, widget=forms.Textarea(attrs=attributes))
+        self.parse, self.most = parse, most
+
+    def clean(self, value: Any) -> list[str]:
+        lines = [line for line in super().clean(value).splitlines() if line.strip()]
+        if len(lines) > self.most:
+            raise forms.ValidationError(f"There are at most {self.most} of them.")
+        try:
+            return list(dict.fromkeys(map(self.parse, lines)))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
 class IssueKeyForm(forms.Form):
-    """A new key. Offers the scopes that this person may issue (T4), and nothing preselected but 90 days and live."""
+    """A new key. Offers the scopes that this person may issue (T4), and nothing preselected but 90 days and live.
+
+    What a flow's page decides is no field of its form: a publishable key has no permissions to choose (S2), an
+    organization's no place.
+    """
 
     # Names this form, so that sending it twice issues one key and not two.
     issue_id = forms.UUIDField(widget=forms.HiddenInput)
@@ -71,9 +112,13 @@ class IssueKeyForm(forms.Form):
     expiry = forms.ChoiceField(choices=EXPIRIES, widget=forms.RadioSelect, initial="90")
     expires_on = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
 
-    def __init__(self, *args: Any, principal: Principal, at: datetime, **kwargs: Any) -> None:
+    allowed_origins = LinesField(origins.parse, most=origins.MAX_ORIGINS, placeholder="https://app.example.com")
+    networks = LinesField(parse_network, most=MAX_NETWORKS, placeholder="203.0.113.0/24")
+    per_second, per_minute, per_day = LimitField(), LimitField(), LimitField()
+
+    def __init__(self, *args: Any, principal: Principal, at: datetime, flow: Flow = SECRET, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.principal, self.at = principal, at
+        self.principal, self.at, self.flow = principal, at, flow
         self.catalogue = rules_of(principal.organization_id).catalogue
         names = [(name, name) for name in (*self.catalogue.by_name, ALL)]
         cast(forms.MultipleChoiceField, self.fields["permissions"]).choices = names
@@ -82,22 +127,60 @@ class IssueKeyForm(forms.Form):
         self._offer("team", teams)
         self._offer("project", projects)
         scopes = {"org": principal.is_super_admin, "team": teams.exists(), "project": projects.exists()}
-        self.scopes = [scope for scope, may_issue in scopes.items() if may_issue]
+        self.scopes = [scope for scope in flow.scopes if scopes[scope]]
         offered = [(scope.value, scope.label) for scope in ApiKey.Scope if scope.value in self.scopes]
         cast(forms.ChoiceField, self.fields["scope"]).choices = offered
         if len(self.scopes) == 1:
             self.initial.setdefault("scope", self.scopes[0])
+        self._preselect("team", teams)
+        self._preselect("project", projects)
+        self._leave_to_the_flow()
         self.initial.setdefault("issue_id", uuid7())
 
     def _offer(self, name: str, rows: Any) -> None:
         cast("forms.ModelChoiceField[Any]", self.fields[name]).queryset = rows
 
+    def _preselect(self, name: str, rows: Any) -> None:
+        """Choose what there is only one of."""
+        only = list(rows[:2])
+        if len(only) == 1:
+            self.initial.setdefault(name, only[0].pk)
+
+    def _leave_to_the_flow(self) -> None:
+        """Take out what the page has decided, and what its keys do not have."""
+        decided = {"team", "project"} - set(self.flow.scopes)
+        if self.flow.scope:
+            decided.add("scope")
+        decided.add("permissions" if self.flow.is_publishable else "allowed_origins")
+        for name in decided:
+            del self.fields[name]
+
+    @property
+    def chosen_scope(self) -> str:
+        """The scope that the key will have; empty while none is chosen."""
+        return self.flow.scope or self.cleaned_data.get("scope") or ""
+
+    @property
+    def granted(self) -> list[str]:
+        """What the key will be given: what was chosen, or the organization's locked set (S2)."""
+        if self.flow.is_publishable:
+            return sorted(self.catalogue.publishable)
+        return self.cleaned_data.get("permissions") or []
+
+    def locked(self) -> list[roles.Permission]:
+        """Return what every publishable key of the organization may do, to be shown and not chosen."""
+        return [entry for entry in self.catalogue.entries if entry.name in self.catalogue.publishable]
+
     def clean(self) -> None:
-        scope = self.cleaned_data.get("scope")
+        scope = self.chosen_scope
         if scope in {"team", "project"} and not self.errors.get(scope) and not self.cleaned_data.get(scope):
             self.add_error(scope, f"Choose the {scope} that the key is for.")
         if self.cleaned_data.get("expiry") == "date" and "expires_on" in self.cleaned_data:
             self._clean_date(self.cleaned_data["expires_on"])
+        try:
+            self.limits()
+        except limiting.InvalidLimits as error:
+            self.add_error(error.field, error.message)
 
     def _clean_date(self, last_day: date | None) -> None:
         latest = (self.at + timedelta(days=MAX_EXPIRES_IN_DAYS)).date() - timedelta(days=1)
@@ -108,7 +191,7 @@ class IssueKeyForm(forms.Form):
 
     def place(self, organization: Organization) -> Organization | Team | Project:
         """Return what the key is for; the form must be valid."""
-        chosen = self.cleaned_data.get(self.cleaned_data["scope"])
+        chosen = self.cleaned_data.get(self.chosen_scope)
         return chosen if isinstance(chosen, Team | Project) else organization
 
     def expires_at(self) -> datetime | None:
@@ -121,8 +204,22 @@ class IssueKeyForm(forms.Form):
             return datetime.combine(last_day, time.min, UTC) + timedelta(days=1)
         return None
 
+    def limits(self) -> Limits | None:
+        """Return how many requests the key may make.
+
+        :raises InvalidLimits: if a longer time allows fewer than a shorter one, which a valid form never does.
+        """
+        return limiting.checked(*(self.cleaned_data.get(name) for name in LIMITS))
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether there is something to be seen in them."""
+        return any(self[name].value() or self[name].errors for name in (*LIMITS, "networks"))
+
     def groups(self) -> list[PermissionGroup]:
         """Return the catalogue for the form, with what this person may grant somewhere; `*` comes last."""
+        if self.flow.is_publishable:
+            return []
         checked = set(self["permissions"].value() or [])
         grantable = self.catalogue.grantable(self._greatest_role()) | {ALL}
         groups = [
@@ -146,12 +243,11 @@ class IssueKeyForm(forms.Form):
     def sentence(self, organization: Organization) -> str:
         """Say in words what the key could do as the form stands, filled in wrongly or not at all included."""
         self.full_clean()
-        data = self.cleaned_data
-        scope = data.get("scope") or ""
+        data, scope = self.cleaned_data, self.chosen_scope
         place = organization if scope == "org" else data.get(scope)
         ends_at = self.expires_at()
         return self.catalogue.describe(
-            permissions=data.get("permissions") or [],
+            permissions=self.granted,
             scope=scope,
             scope_title=str(place or ""),
             environment=data.get("environment") or "",

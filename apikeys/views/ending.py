@@ -1,4 +1,4 @@
-"""Ending a key."""
+"""Ending a key, for a time or for good."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -13,8 +13,9 @@ from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
 from apikeys import actions
-from apikeys.forms.ending import RevokeKeyForm
+from apikeys.forms.ending import RevokeKeyForm, WayBackForm
 from apikeys.models import ApiKey
+from apikeys.use_rows import blast_radius
 from keyportal.http import MemberRequest
 from keyportal.pages import form_page, posted, safe_next
 
@@ -24,17 +25,14 @@ USED_RECENTLY = timedelta(hours=24)
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
 def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
-    api_key = get_object_or_404(ApiKey.objects.visible_to(request.principal).with_places(), pk=key_id)
-    if not actions.may_revoke(request.principal, api_key):
-        raise PermissionDenied("Only its issuer or an admin of its team revokes this key.")
+    api_key = _endable(request, key_id)
     at = timezone.now()
     is_used_recently = bool(api_key.last_used_at and at - api_key.last_used_at < USED_RECENTLY)
-    default_next = request.htmx.current_url_abs_path or reverse("key-detail", args=[api_key.pk])
     form = RevokeKeyForm(
         posted(request),
         api_key=api_key,
         is_used_recently=is_used_recently,
-        initial={"next": default_next},
+        initial={"next": _way_back(request, api_key)},
     )
     if not form.is_valid():
         return form_page(
@@ -43,6 +41,7 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
             form,
             api_key=api_key,
             is_used_recently=is_used_recently,
+            radius=blast_radius(api_key, at=at),
         )
     try:
         actions.revoke_key(principal=request.principal, api_key=api_key, at=at, reason=form.cleaned_data["reason"])
@@ -50,3 +49,52 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
     except actions.KeyAlreadyRevoked:
         messages.info(request, f"{api_key.name} was revoked before. It is refused.")
     return redirect(safe_next(request, form.cleaned_data["next"], reverse("key-list")))
+
+
+@require_http_methods(["GET", "POST"])
+@vary_on_headers("HX-Request")
+def key_disable(request: MemberRequest, key_id: UUID) -> HttpResponse:
+    """Refuse a key until it is enabled again: for when one is not sure what would break."""
+    api_key = _endable(request, key_id)
+    at = timezone.now()
+    form = WayBackForm(posted(request), initial={"next": _way_back(request, api_key)})
+    if not form.is_valid():
+        return form_page(
+            request, "apikeys/key_disable.html", form, api_key=api_key, radius=blast_radius(api_key, at=at)
+        )
+    try:
+        actions.disable_key(principal=request.principal, api_key=api_key, at=at)
+        messages.success(
+            request, f"{api_key.name} disabled at {at:%H:%M} UTC. It is refused until someone enables it again."
+        )
+    except actions.KeyNotActive as refused:
+        messages.info(request, str(refused))
+    return redirect(safe_next(request, form.cleaned_data["next"], reverse("key-list")))
+
+
+@require_http_methods(["GET", "POST"])
+@vary_on_headers("HX-Request")
+def key_enable(request: MemberRequest, key_id: UUID) -> HttpResponse:
+    api_key = _endable(request, key_id)
+    at = timezone.now()
+    form = WayBackForm(posted(request), initial={"next": _way_back(request, api_key)})
+    if not form.is_valid():
+        return form_page(request, "apikeys/key_enable.html", form, api_key=api_key)
+    try:
+        actions.enable_key(principal=request.principal, api_key=api_key, at=at)
+        messages.success(request, f"{api_key.name} enabled at {at:%H:%M} UTC. It works again.")
+    except actions.KeyNotActive as refused:
+        messages.info(request, str(refused))
+    return redirect(safe_next(request, form.cleaned_data["next"], reverse("key-list")))
+
+
+def _endable(request: MemberRequest, key_id: UUID) -> ApiKey:
+    """Return a key that the person may end, and so may disable and enable."""
+    api_key = get_object_or_404(ApiKey.objects.visible_to(request.principal).with_places(), pk=key_id)
+    if not actions.may_revoke(request.principal, api_key):
+        raise PermissionDenied("Only its issuer or an admin of its team revokes, disables and enables this key.")
+    return api_key
+
+
+def _way_back(request: MemberRequest, api_key: ApiKey) -> str:
+    return request.htmx.current_url_abs_path or reverse("key-detail", args=[api_key.pk])

@@ -4,10 +4,9 @@ from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -17,30 +16,45 @@ from django.views.decorators.vary import vary_on_headers
 
 from accounts.recent import recent_sign_in_required
 from apikeys import actions, hashing
+from apikeys.flows import FLOWS, ORGANIZATION, SECRET, Flow
 from apikeys.forms.issuing import LIMITS, IssueKeyForm
-from apikeys.keyformat import Key
 from apikeys.models import ApiKey
-from apikeys.snippets import snippets
 from apikeys.views.access import may_issue
+from apikeys.views.revealing import reveal
 from keyportal.http import MemberRequest
 from keyportal.pages import form_page, fragment
 
 # What the address of the issue form can fill in.
-PREFILLED = ("name", "scope", "team", "project", "environment", "permissions", "expiry", "expires_on", *LIMITS)
+PREFILLED = (
+    "name",
+    "scope",
+    "team",
+    "project",
+    "environment",
+    "permissions",
+    "expiry",
+    "expires_on",
+    "allowed_origins",
+    "networks",
+    *LIMITS,
+)
+# What one click on the form chooses: everything that only looks.
+READ_ONLY = "read-only"
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
 @recent_sign_in_required(keep=PREFILLED)
-def key_issue(request: MemberRequest) -> HttpResponse:
+def key_issue(request: MemberRequest, flow: str) -> HttpResponse:
     """Show the form; on its POST, reveal the key in this very response and nowhere else."""
-    if not may_issue(request):
-        raise PermissionDenied("You are in no team that has a project. Ask a team admin to add you.")
     at = timezone.now()
+    if request.method == "GET" and flow == SECRET.slug and request.GET.get("scope") == ApiKey.Scope.ORG:
+        return redirect(f"{reverse(ORGANIZATION.url_name)}?{request.GET.urlencode()}")
+    _require_issuer(request, FLOWS[flow])
     if request.method == "GET":
-        return _issue_form(request, _prefilled(request, at))
-    form = IssueKeyForm(request.POST, principal=request.principal, at=at)
+        return _issue_form(request, _prefilled(request, FLOWS[flow], at))
+    form = IssueKeyForm(request.POST, principal=request.principal, at=at, flow=FLOWS[flow])
     if not form.is_valid():
         return _issue_form(request, form)
     data = form.cleaned_data
@@ -50,7 +64,10 @@ def key_issue(request: MemberRequest) -> HttpResponse:
             name=data["name"],
             place=form.place(request.member.organization),
             environment=data["environment"],
-            permissions=data["permissions"],
+            permissions=form.granted,
+            kind=form.flow.kind,
+            allowed_origins=data.get("allowed_origins", ()),
+            networks=data["networks"],
             limits=form.limits(),
             expires_at=form.expires_at(),
             at=at,
@@ -59,20 +76,30 @@ def key_issue(request: MemberRequest) -> HttpResponse:
     except actions.KeyAlreadyIssued:
         return _already_issued(request, data["issue_id"])
     except actions.Refused as refused:
-        form.add_error(refused.field or None, str(refused))
+        form.add_error(refused.field if refused.field in form.fields else None, str(refused))
         return _issue_form(request, form)
     except hashing.HashingUnavailable:
         form.add_error(None, "The portal is busy just now, and nothing was issued. Try again in a moment.")
         return _busy(_issue_form(request, form))
-    return _reveal(request, api_key, key)
+    return reveal(request, api_key, key)
 
 
-def _prefilled(request: MemberRequest, at: datetime) -> IssueKeyForm:
+def _require_issuer(request: MemberRequest, flow: Flow) -> None:
+    if flow is ORGANIZATION and not request.principal.is_super_admin:
+        raise PermissionDenied("Only a super admin issues keys of the organization. Ask one for it.")
+    if flow is not ORGANIZATION and not may_issue(request):
+        raise PermissionDenied("You are in no team that has a project. Ask a team admin to add you.")
+
+
+def _prefilled(request: MemberRequest, flow: Flow, at: datetime) -> IssueKeyForm:
     """Return the form as its URL asks for it, so that documentation can link to a correct one."""
     initial: dict[str, object] = {name: request.GET[name] for name in PREFILLED if name in request.GET}
     if "permissions" in request.GET:
         initial["permissions"] = [name for text in request.GET.getlist("permissions") for name in text.split(",")]
-    return IssueKeyForm(initial=initial, principal=request.principal, at=at)
+    form = IssueKeyForm(initial=initial, principal=request.principal, at=at, flow=flow)
+    if request.GET.get("preset") == READ_ONLY:
+        form.initial["permissions"] = sorted(form.catalogue.reading())
+    return form
 
 
 def _issue_form(request: MemberRequest, form: IssueKeyForm) -> HttpResponse:
@@ -82,8 +109,17 @@ def _issue_form(request: MemberRequest, form: IssueKeyForm) -> HttpResponse:
         form,
         permission_groups=form.groups(),
         sentence=_sentence(request, form),
-        cancel_url=reverse("key-list"),
+        cancel_url=_list_url(form.flow),
+        flow=form.flow,
+        issue_url=reverse(form.flow.url_name),
+        sentence_url=reverse(form.flow.sentence_url_name),
+        read_only_url=f"{reverse(form.flow.url_name)}?{urlencode({'preset': READ_ONLY})}",
     )
+
+
+def _list_url(flow: Flow) -> str:
+    """Return the page on which the keys of a flow are listed."""
+    return reverse("organization-keys" if flow is ORGANIZATION else "key-list")
 
 
 def _busy(response: HttpResponse) -> HttpResponse:
@@ -97,25 +133,14 @@ def _sentence(request: MemberRequest, form: IssueKeyForm) -> str:
     for field in form:
         value = field.value()
         shown.setlist(field.html_name, value if isinstance(value, list) else [str(value)] if value else [])
-    return IssueKeyForm(shown, principal=form.principal, at=form.at).sentence(request.member.organization)
+    again = IssueKeyForm(shown, principal=form.principal, at=form.at, flow=form.flow)
+    return again.sentence(request.member.organization)
 
 
 @require_GET
-def key_issue_sentence(request: MemberRequest) -> HttpResponse:
-    form = IssueKeyForm(request.GET, principal=request.principal, at=timezone.now())
+def key_issue_sentence(request: MemberRequest, flow: str) -> HttpResponse:
+    form = IssueKeyForm(request.GET, principal=request.principal, at=timezone.now(), flow=FLOWS[flow])
     return render(request, "apikeys/_issue_sentence.html", {"sentence": form.sentence(request.member.organization)})
-
-
-def _reveal(request: MemberRequest, api_key: ApiKey, key: Key) -> HttpResponse:
-    """The one response that holds a key. It is not redirected to, not stored, and not rendered again."""
-    revealed = key.reveal()
-    context = {
-        "api_key": api_key,
-        "key": revealed,
-        "snippets": snippets(revealed, url=settings.KEYPORTAL_URL),
-        "done_url": f"{reverse('key-list')}?{urlencode({'issued': str(api_key.pk)})}",
-    }
-    return render(request, fragment("apikeys/key_revealed.html", request), context)
 
 
 def _already_issued(request: MemberRequest, issue_id: UUID) -> HttpResponse:

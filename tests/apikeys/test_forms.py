@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Organization, Project, Team
 from apikeys.forms.ending import RevokeKeyForm
+from apikeys.flows import ORGANIZATION, PUBLISHABLE, SECRET, Flow
 from apikeys.forms.issuing import IssueKeyForm
 from apikeys.permissions import BUILT_IN, Role
 from tests.apikeys.people import leave_teams
@@ -29,7 +30,13 @@ def filled(**changes: Any) -> dict[str, Any]:
 
 
 def form_of(person: Person, **changes: Any) -> IssueKeyForm:
-    return IssueKeyForm(filled(**changes), principal=person.principal, at=NOON)
+    return as_typed(person, filled(**changes))
+
+
+def as_typed(person: Person, typed: dict[str, Any]) -> IssueKeyForm:
+    """Return the form of the page on which keys of that scope are issued."""
+    flow = ORGANIZATION if typed.get("scope") == "org" else SECRET
+    return IssueKeyForm(typed, principal=person.principal, at=NOON, flow=flow)
 
 
 def errors_of(form: IssueKeyForm) -> dict[str, list[str]]:
@@ -44,13 +51,13 @@ def errors_of(form: IssueKeyForm) -> dict[str, list[str]]:
     [
         (
             "alice",
-            ["org", "team", "project"],
+            ["team", "project"],
             ["Payments", "Platform"],
             ["Payments / Checkout", "Platform / Deployments"],
         ),
         ("bob", ["team", "project"], ["Payments"], ["Payments / Checkout"]),
         ("dana", ["project"], [], ["Payments / Checkout"]),
-        ("charlie", ["org", "team", "project"], ["Payments"], ["Payments / Checkout"]),
+        ("charlie", ["team", "project"], ["Payments"], ["Payments / Checkout"]),
     ],
 )
 def test_form_offers_what_the_person_may_issue(
@@ -75,7 +82,8 @@ def test_form_offers_what_the_person_may_issue(
 def test_form_begins_with_90_days_and_live_and_nothing_else(alice: Person, project: Project) -> None:
     form = IssueKeyForm(principal=alice.principal, at=NOON)
     chosen = {field.name: field.value() for field in form if field.value() and field.name != "issue_id"}
-    assert chosen == {"environment": "live", "expiry": "90"}
+    # There is one project, so it need not be chosen.
+    assert chosen == {"environment": "live", "expiry": "90", "team": project.team_id, "project": project.pk}
     assert not [choice for group in form.groups() for choice in group.choices if choice.is_checked]
 
 
@@ -172,7 +180,10 @@ def test_name_that_no_database_holds_is_refused(alice: Person, name: str) -> Non
     ],
 )
 def test_choice_that_is_not_offered_is_refused(alice: Person, project: Project, field: str, value: Any) -> None:
-    assert list(errors_of(form_of(alice, **{field: value}))) == [field]
+    place = (
+        {"scope": "team", "team": str(project.team_id)} if field not in {"scope", "project"} else {"scope": "project"}
+    )
+    assert list(errors_of(form_of(alice, **place | {field: value}))) == [field]
 
 
 def test_place_of_others_is_not_offered(
@@ -180,7 +191,8 @@ def test_place_of_others_is_not_offered(
 ) -> None:
     assert "team" in errors_of(form_of(bob, scope="team", team=str(other_team.pk)))
     assert "project" in errors_of(form_of(bob, scope="project", project=str(other_project.pk)))
-    assert "scope" in errors_of(form_of(bob, scope="org"))
+    form = IssueKeyForm(filled(scope="org"), principal=bob.principal, at=NOON, flow=SECRET)
+    assert "scope" in errors_of(form)
 
 
 # Its end
@@ -264,8 +276,7 @@ def test_date_counts_only_where_it_is_chosen(alice: Person) -> None:
 def test_form_says_what_the_key_could_do_however_little_is_filled_in(
     alice: Person, organization: Organization, project: Project, typed: dict[str, Any], sentence: str
 ) -> None:
-    form = IssueKeyForm(typed, principal=alice.principal, at=NOON)
-    assert form.sentence(organization) == sentence
+    assert as_typed(alice, typed).sentence(organization) == sentence
 
 
 def test_sentence_names_the_team(alice: Person, team: Team, organization: Organization) -> None:
@@ -309,3 +320,50 @@ def test_reason_fits_its_column(issued: Issued) -> None:
 def test_name_with_spaces_around_can_be_typed(issue: Callable[..., Issued], alice: Person, team: Team) -> None:
     issued = issue(alice, team, name=" nightly  scan ")
     assert revoke_form(issued, is_used_recently=True, name="nightly  scan").is_valid()
+
+
+# The three flows
+
+
+def test_organization_form_asks_for_no_place(alice: Person, organization: Organization) -> None:
+    form = form_of(alice, scope="org")
+    assert errors_of(form) == {}
+    assert not {"scope", "team", "project", "allowed_origins"} & form.fields.keys()
+    assert form.place(organization) == organization
+
+
+def test_sdk_form_shows_locked_permissions_and_asks_for_origins(
+    alice: Person, organization: Organization, project: Project
+) -> None:
+    typed = filled(project=str(project.pk), allowed_origins="https://App.example.com:443\n\nhttp://localhost:5173/")
+    form = IssueKeyForm(typed, principal=alice.principal, at=NOON, flow=PUBLISHABLE)
+    assert errors_of(form) == {}
+    assert not {"scope", "team", "permissions"} & form.fields.keys()
+    assert form.granted == ["analysis:create", "analysis:read"]
+    assert [entry.name for entry in form.locked()] == form.granted
+    assert form.place(organization) == project
+    assert form.cleaned_data["allowed_origins"] == ["https://app.example.com", "http://localhost:5173"]
+    assert "Can create and read analyses in project Checkout (live)" in form.sentence(organization)
+
+
+@pytest.mark.parametrize(
+    ("flow", "field", "text"),
+    [
+        (PUBLISHABLE, "allowed_origins", "https://example.com/path"),
+        (PUBLISHABLE, "allowed_origins", "https://*.example.com"),
+        (PUBLISHABLE, "allowed_origins", "http://example.com"),
+        (PUBLISHABLE, "allowed_origins", "\n".join(f"https://{n}.example.com" for n in range(21))),
+        (ORGANIZATION, "networks", "203.0.113.7/24"),
+        (ORGANIZATION, "networks", "everywhere"),
+        (ORGANIZATION, "networks", "\n".join(f"203.0.113.{n}" for n in range(51))),
+    ],
+)
+def test_line_that_is_none_is_refused(alice: Person, project: Project, flow: Flow, field: str, text: str) -> None:
+    typed = filled(project=str(project.pk), **{field: text})
+    assert list(errors_of(IssueKeyForm(typed, principal=alice.principal, at=NOON, flow=flow))) == [field]
+
+
+def test_networks_are_brought_into_one_form(alice: Person, organization: Organization) -> None:
+    form = form_of(alice, scope="org", networks=" 203.0.113.0/24 \n2001:DB8::/32\n198.51.100.7\n198.51.100.7")
+    assert errors_of(form) == {}
+    assert form.cleaned_data["networks"] == ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7/32"]

@@ -57,6 +57,9 @@ def filled(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+NEW_FOR_ALL = "/organization/keys/new/"
+
+
 def paths_of(issued: Issued) -> list[str]:
     return [f"/keys/{issued.row.pk}/", f"/keys/{issued.row.pk}/revoke/", f"/projects/{issued.row.project_id}/"]
 
@@ -98,7 +101,7 @@ def test_who_can_issue_nothing_is_told_so(dana: Person, dana_client: Client, pro
     response: Any = dana_client.get(NEW)
     assert response.status_code == 403
     assert "You are in no team that has a project." in response.text
-    assert dana_client.post(NEW, filled()).status_code == 403
+    assert dana_client.post(NEW_FOR_ALL, filled()).status_code == 403
     listed: Any = dana_client.get(LIST)
     assert listed.context["may_issue"] is False
     assert "New API key" not in listed.text
@@ -399,7 +402,7 @@ def test_prefill_never_chooses_the_id(alice_client: Client, project: Project) ->
     [
         ({}, "Can do nothing yet: choose at least one permission."),
         ({"permissions": ["scan:read", "scan:trigger"], "name": ""}, "Can trigger and read scans."),
-        ({"permissions": "scan:read", "scope": "org", "environment": "live"}, "in organization Northwind (live)."),
+        ({"permissions": "scan:read", "scope": "team", "environment": "live"}, "in the team you choose (live)."),
         ({"permissions": "scan:read", "expiry": "never"}, "with no expiry"),
         ({"permissions": "*"}, "Can do everything its issuer&#x27;s role allows."),
     ],
@@ -428,7 +431,7 @@ def test_key_is_revealed_in_that_response_and_nowhere_else(
     headers: dict[str, str],
 ) -> None:
     client = sign_in_as(alice)
-    response: Any = client.post(NEW, filled(), headers=headers)
+    response: Any = client.post(NEW_FOR_ALL, filled(), headers=headers)
     assert response.status_code == 200
     assert templates(response)[0] == f"apikeys/{'_' if headers else ''}key_revealed.html"
     assert "no-store" in response["Cache-Control"]
@@ -450,7 +453,7 @@ def test_key_is_revealed_in_that_response_and_nowhere_else(
 
 
 def test_reveal_holds_ready_to_paste_snippets(alice_client: Client, project: Project) -> None:
-    response: Any = alice_client.post(NEW, filled())
+    response: Any = alice_client.post(NEW_FOR_ALL, filled())
     text = revealed(response)
     assert [snippet.slug for snippet in response.context["snippets"]] == [
         "shell",
@@ -466,9 +469,9 @@ def test_reveal_holds_ready_to_paste_snippets(alice_client: Client, project: Pro
 
 
 def test_new_row_is_marked_on_the_next_page(alice_client: Client, project: Project) -> None:
-    response: Any = alice_client.post(NEW, filled())
+    response: Any = alice_client.post(NEW_FOR_ALL, filled())
     row = ApiKey.objects.get()
-    assert response.context["done_url"] == f"/integrations/?issued={row.pk}"
+    assert response.context["done_url"] == f"/organization/keys/?issued={row.pk}"
     [listed] = alice_client.get(response.context["done_url"]).context["rows"]
     assert listed.is_issued_now
     [again] = alice_client.get(LIST).context["rows"]
@@ -489,7 +492,7 @@ def test_row_is_what_the_form_asked_for(
     expiry: str,
 ) -> None:
     sign_in_as(alice).post(
-        NEW,
+        NEW_FOR_ALL if scope == "org" else NEW,
         filled(scope=scope, environment=environment, expiry=expiry, team=str(team.pk), project=str(project.pk)),
     )
     row = ApiKey.objects.get()
@@ -530,8 +533,8 @@ def test_form_sent_twice_issues_once_and_says_so(
     alice_client: Client, project: Project, headers: dict[str, str]
 ) -> None:
     data = filled()
-    first: Any = alice_client.post(NEW, data)
-    second: Any = alice_client.post(NEW, data | {"name": "again"}, headers=headers)
+    first: Any = alice_client.post(NEW_FOR_ALL, data)
+    second: Any = alice_client.post(NEW_FOR_ALL, data | {"name": "again"}, headers=headers)
     assert second.status_code == 409
     assert templates(second)[0] == f"apikeys/{'_' if headers else ''}key_already_issued.html"
     row = ApiKey.objects.get()
@@ -579,7 +582,7 @@ def test_role_that_was_lost_meanwhile_is_422(
         raise error
 
     monkeypatch.setattr(actions, "issue_key", refuse)
-    response: Any = alice_client.post(NEW, filled())
+    response: Any = alice_client.post(NEW, filled(scope="project", project=str(project.pk)))
     assert response.status_code == 422
     assert list(response.context["form"].errors) == [field]
 
@@ -594,7 +597,7 @@ def test_scope_beyond_the_role_is_422(dana_client: Client, team: Team, project: 
 
 def test_issuing_asks_for_a_recent_sign_in(alice: Person, project: Project) -> None:
     client = Session(alice, signed_in_ago=timedelta(minutes=16)).client
-    for response in (client.get(NEW), client.post(NEW, filled(), headers=Session(alice).token)):
+    for response in (client.get(NEW), client.post(NEW_FOR_ALL, filled(), headers=Session(alice).token)):
         assert response.status_code in {302, 403}
         assert "kp_" not in response.text
     assert client.get(NEW)["Location"].startswith("/account/reauthenticate/")
@@ -611,7 +614,7 @@ def test_person_without_a_password_signs_in_again_at_the_provider(alice: Person,
 
 
 def test_issuing_needs_the_csrf_token(alice: Person, project: Project) -> None:
-    response = Session(alice).client.post(NEW, filled())
+    response = Session(alice).client.post(NEW_FOR_ALL, filled())
     assert response.status_code == 403
     assert ApiKey.objects.count() == 0
 
@@ -621,7 +624,7 @@ def test_issuing_saves_nothing_if_its_audit_row_fails(
 ) -> None:
     break_the_audit_log(monkeypatch)
     with pytest.raises(LogIsFull):
-        alice_client.post(NEW, filled())
+        alice_client.post(NEW_FOR_ALL, filled())
     assert ApiKey.objects.count() == 0
 
 
