@@ -194,7 +194,9 @@ def _statement(_vendor: str) -> _Statement:
     if list(parameters) != [""]:
         raise RuntimeError("The prefix must be the statement's one parameter.")
     converters = compiler.get_converters([column[0] for column in compiler.select or []])
-    return _Statement(sql, [(place, found, expression) for place, (found, expression) in converters.items()])
+    # What comes after the row's own values is no part of it.
+    own = [(place, *how) for place, how in converters.items() if place < len(PRESENTED)]
+    return _Statement(sql, own)
 
 
 @lru_cache(MAX_REMEMBERED)

@@ -14,7 +14,7 @@ from django.test import Client
 from accounts import actions as people
 from accounts.models import Organization, OrganizationMembership, Project, Role, Team, User
 from accounts.principals import Principal, principal_of
-from apikeys import actions, budgets, hashing, presented, verification
+from apikeys import actions, budgets, cors, foreign, hashing, limits, presented, verification
 from apikeys.keyformat import Key
 from apikeys.models import ApiKey
 from audit import uses
@@ -77,8 +77,9 @@ def our_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(autouse=True)
 def fresh_memory() -> None:
     """What one test's keys left in the process is gone before the next."""
-    for module in (hashing, budgets, verification, uses):
+    for module in (hashing, budgets, cors, limits, verification, uses):
         module.forget_all()
+    foreign.know_of_none()
 
 
 @pytest.fixture
