@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
 # The code on which access and evidence depend: every branch of it is covered, or `make test` fails.
-COMPLETE := apikeys/keyformat.py,apikeys/hashing.py,apikeys/permissions.py,apikeys/verification.py,apikeys/actions/*,audit/*
+COMPLETE := apikeys/keyformat.py,apikeys/hashing.py,apikeys/digests.py,apikeys/foreign.py,apikeys/permissions.py,apikeys/verification.py,apikeys/actions/*,audit/*
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -110,6 +110,7 @@ missing=; \
 command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$$missing nginx-light"; \
+command -v git-secrets >/dev/null || missing="$$missing git-secrets"; \
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing="$$missing chromium fonts-liberation"; \
 if [ -n "$$missing" ]; then \
 	echo "The tests use programs that are missing here:$$missing"; \

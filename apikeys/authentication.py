@@ -1,28 +1,39 @@
 """From a request to the one credential it carries: step 1 of the table in the architecture."""
 
 from django.core.exceptions import SuspiciousOperation
+from django.db import Error
 from django.http import HttpRequest, QueryDict
 from django.utils.encoding import escape_uri_path
 from django.utils.http import escape_leading_slashes
 
-from apikeys import keyformat, shapes
+from apikeys import foreign, keyformat, shapes
 from keyportal.http import Problem
 
 
 def presented_key(request: HttpRequest) -> str:
     """Return the text after `Bearer` (RFC 6750 §2.1): the scheme in any case, white space around the value cut off.
 
-    :raises Problem: `missing_credentials` if there is none, `invalid_request` if there are several.
+    Keys that were imported come under the scheme of the package that they are from, too.
+
+    :raises Problem: `missing_credentials` if there is none, `invalid_request` if there are several;
+        `verification_unavailable` if nobody can tell what was imported.
     """
     header = str(request.META.get("HTTP_AUTHORIZATION", "")).strip(" \t")
     # Two headers arrive joined by a comma, which occurs in no key, but between the parameters of other schemes.
     schemes = [part.split()[0].lower() for part in header.split(",") if part.strip()]
-    if "bearer" not in schemes:
+    if "bearer" not in schemes and not _is_imported_scheme(schemes):
         raise Problem("missing_credentials")
     if "," in header:
         raise Problem("invalid_request", "More than one credential was sent. Send exactly one Authorization header.")
     _, _, value = header.replace("\t", " ").partition(" ")
     return value.strip(" ")
+
+
+def _is_imported_scheme(schemes: list[str]) -> bool:
+    try:
+        return foreign.may_come_under(schemes)
+    except Error as error:
+        raise Problem("verification_unavailable") from error
 
 
 def path_without_keys(request: HttpRequest) -> str:

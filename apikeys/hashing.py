@@ -6,6 +6,9 @@ a keyed BLAKE2b of the text (RFC 7693 §2.9) with a random key of this process, 
 of it holds a key, and it counts only for the row and the digest it was found with. All argon2 runs on a few
 threads of its own, because both its memory and its time are a lever for whoever sends bogus keys: threads bound
 what runs, a queue bounds what waits, and who waits too long is told so.
+
+Keys that were brought along from elsewhere have the digests of `digests` until they are used; these are checked on the
+same threads.
 """
 
 import base64
@@ -28,6 +31,7 @@ from argon2.low_level import Type, hash_secret, verify_secret
 from cachetools import LRUCache, TTLCache
 from django.conf import settings
 
+from apikeys import digests
 from keyportal import metrics
 
 SALT_BYTES = 16
@@ -292,9 +296,19 @@ def digest_fingerprint(digest: str) -> bytes:
 
 
 def needs_rehash(digest: str) -> bool:
-    """Return whether a digest costs less than settings ask for, in any parameter; no, if it is unreadable."""
+    """Return whether a digest costs less than settings ask for, in any parameter; no, if it is unreadable.
+
+    One that another package made is always replaced.
+    """
     cost = _cost_of(digest)
-    return cost is not None and any(have < want for have, want in zip(cost, _wanted(), strict=True))
+    if cost is None:
+        return is_foreign(digest)
+    return any(have < want for have, want in zip(cost, _wanted(), strict=True))
+
+
+def is_foreign(digest: str) -> bool:
+    """Return whether a digest is one that another package made, and that can be checked here."""
+    return digests.matcher(digest) is not None
 
 
 def runs() -> int:
@@ -329,14 +343,14 @@ def _cost_of(digest: str) -> _Cost | None:
 
 
 def _may_run(digest: str) -> bool:
-    """Return whether a stored digest is ours and within the cap, so that a forged row cannot stop a host.
+    """Return whether a stored digest can be checked and is within the cap, so that a forged row cannot stop a host.
 
     What settings themselves ask for is always within it.
     """
     cost = _cost_of(digest)
-    return cost is not None and all(
-        have <= max(cap, want) for have, cap, want in zip(cost, _CAP, _wanted(), strict=True)
-    )
+    if cost is None:
+        return is_foreign(digest)
+    return all(have <= max(cap, want) for have, cap, want in zip(cost, _CAP, _wanted(), strict=True))
 
 
 def _digest(text: str) -> str:
@@ -347,8 +361,13 @@ def _digest(text: str) -> str:
 
 
 def _verify(text: str, digest: str) -> Check:
-    """Run argon2. Whatever goes wrong in it, memory included, is no verdict."""
+    """Run argon2, or what made the digest. Whatever goes wrong in it, memory included, is no verdict."""
     try:
+        if has_digest := digests.matcher(digest):
+            if has_digest(_encoded(text)):
+                return Check.MATCH
+            # A plain hash is over at once: that would tell which prefixes some key has.
+            digest = _process.dummy_digest
         verify_secret(digest.encode("ascii"), _encoded(text), Type.ID)
     except VerifyMismatchError:
         return Check.MISMATCH

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from apikeys.models import EXPIRES_SOON, UNUSED_AFTER, ApiKey
+from apikeys.models import EXPIRES_SOON, UNUSED_AFTER, ApiKey, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,26 +16,58 @@ class Health:
     advice: str
 
 
-def health_of(api_key: ApiKey, *, at: datetime) -> Health:
-    """Return the first thing that is to be said about a key."""
+def health_of(api_key: ApiKey, *, at: datetime, policy: Policy | None = None) -> Health:
+    """Return the first thing that is to be said about a key.
+
+    :param policy: says after how many days it counts as unused, and should be rotated; without one, 90 and never.
+    """
     state = api_key.state_at(at)
     if state == "revoked":
         return Health("revoked", "Revoked", "mute", "It is refused for good. Issue a new key where it is still wanted.")
+    if state == "retired":
+        return Health("retired", "Retired", "mute", "It is refused: its successor has taken its place.")
     if state == "expired":
         return Health("expired", "Expired", "mute", "It is refused. Issue a new key where it is still wanted.")
+    if api_key.service_account and api_key.service_account.stopped_at:
+        return Health(
+            "stopped", "Account stopped", "mute", "It is refused for good: its service account was stopped."
+        )
     if state == "disabled":
         return Health(
             "disabled",
             "Disabled",
             "warn",
-            "It is refused while it is disabled. Revoke it if nothing needs it any more.",
+            "It is refused while it is disabled. Enable it, or revoke it if nothing needs it any more.",
+        )
+    predecessor = api_key.predecessor
+    if predecessor and predecessor.reappeared_at:
+        return Health(
+            "incident", "Incident", "bad", "The key it replaced was used after it had ended. Find out by whom."
         )
     if api_key.exposed_at:
         return Health("exposed", "Exposed", "bad", "It was sent in a URL, which logs keep. Replace it, then revoke it.")
-    return _by_the_clock(api_key, at)
+    if api_key.in_browser_at:
+        return Health(
+            "in_browser",
+            "In a browser",
+            "bad",
+            "It came from a web page, whose visitors can all read it. Replace it, then revoke it.",
+        )
+    return _rotating(api_key, at) or _by_the_clock(api_key, at, policy)
 
 
-def _by_the_clock(api_key: ApiKey, at: datetime) -> Health:
+def _rotating(api_key: ApiKey, at: datetime) -> Health | None:
+    """Return what is to be said while a key and its successor both work."""
+    if api_key.is_rotating_at(at) and api_key.ends_at:
+        advice = f"Its successor takes its place: it retires in {days(api_key.ends_at - at)}."
+        return Health("rotating", "Rotating", "warn", advice)
+    if api_key.predecessor and api_key.predecessor.is_rotating_at(at):
+        advice = "It takes the place of a key that still works. Put it wherever that one is used."
+        return Health("rotating", "Rotating", "accent", advice)
+    return None
+
+
+def _by_the_clock(api_key: ApiKey, at: datetime, policy: Policy | None) -> Health:
     if api_key.expires_at and api_key.expires_at <= at + EXPIRES_SOON:
         return Health(
             "expiring",
@@ -43,17 +75,27 @@ def _by_the_clock(api_key: ApiKey, at: datetime) -> Health:
             "warn",
             "Issue its successor and swap it before then.",
         )
-    idle_since = api_key.last_used_at or api_key.created_at
-    if idle_since < at - UNUSED_AFTER:
+    idle_since = api_key.last_used_at or api_key.imported_at or api_key.created_at
+    unused_after = policy.warn_unused_after if policy else UNUSED_AFTER.days
+    if unused_after and idle_since < at - timedelta(days=unused_after):
         return Health(
             "unused",
             f"Unused for {days(at - idle_since)}",
             "warn",
             "Revoke it if nothing needs it any more.",
         )
+    if policy and _is_rotation_due(api_key, policy, at):
+        age = days(at - api_key.created_at)
+        return Health("rotation_due", "Rotation due", "mute", f"It is {age} old. Issue its successor and swap it.")
     if api_key.last_used_at is None:
         return Health("never_used", "Never used", "mute", "Put it where it is needed, or revoke it.")
     return Health("active", "Active", "good", "It is in use. Nothing to do.")
+
+
+def _is_rotation_due(api_key: ApiKey, policy: Policy, at: datetime) -> bool:
+    """Say whether a key is older than the organization recommends; a publishable one is everyone's anyway."""
+    is_secret = api_key.kind != ApiKey.Kind.PUBLISHABLE
+    return bool(is_secret and policy.rotate_after and api_key.created_at < at - timedelta(days=policy.rotate_after))
 
 
 def days(span: timedelta) -> str:

@@ -6,7 +6,7 @@ verified-digest cache only ever says that a text matches a digest.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from threading import Lock
@@ -15,10 +15,11 @@ import structlog
 from cachetools import TTLCache
 from django.db import Error, InterfaceError, OperationalError, connection
 
-from apikeys import budgets, hashing, keyformat, presented, shapes
+from apikeys import budgets, foreign, hashing, keyformat, presented, shapes
 from apikeys.models import ApiKey
 from apikeys.presented import PresentedKey
 from audit.models import KeyUse
+from audit.uses import plain_address
 from keyportal import metrics
 
 AT_ONCE_SECONDS = 0.5
@@ -72,11 +73,37 @@ def _verify(text: str, *, at: datetime, source: str) -> Verification:
         try:
             prefix = keyformat.parse(text, shapes.accepted()).prefix
         except keyformat.MalformedKey:
-            return Verification(Outcome.INVALID_KEY)
+            return _verify_foreign(text, at, source)
         if refusal := _refusal(source, prefix):
-            budget, seconds = refusal
-            metrics.LIMITER_REFUSALS.labels(budget).inc()
-            return Verification(Outcome.TOO_MANY_FAILURES, prefix, retry_after=seconds)
+            return _refused(prefix, *refusal)
+    return _verify_at(text, prefix, at, source)
+
+
+def _refused(prefix: str, budget: str, seconds: int) -> Verification:
+    metrics.LIMITER_REFUSALS.labels(budget).inc()
+    return Verification(Outcome.TOO_MANY_FAILURES, prefix, retry_after=seconds)
+
+
+def _verify_foreign(text: str, at: datetime, source: str) -> Verification:
+    """Return what a text is worth that is none of our keys: it may be one that was imported, in its old form.
+
+    Until there is a row for it, nothing of the text is told to anyone: what is no key here may be a secret elsewhere.
+    """
+    try:
+        prefixes = foreign.candidates(text)
+        if refusal := next(filter(None, (_refusal(source, prefix) for prefix in prefixes)), None):
+            return _refused("", *refusal)
+        prefix = foreign.prefix_among(prefixes)
+    except Error as error:
+        _say_once("verification.database_failed", prefix="", reason=type(error).__name__)
+        return Verification(Outcome.UNAVAILABLE)
+    if prefix:
+        return _verify_at(text, prefix, at, source)
+    return _of_nobody(text, "", source) if prefixes else Verification(Outcome.INVALID_KEY)
+
+
+def _verify_at(text: str, prefix: str, at: datetime, source: str) -> Verification:
+    """Return what a text is worth against the row that its prefix names."""
     if revoked := _revoked.get(text):
         return Verification(Outcome.KEY_REVOKED, prefix, revoked)
     try:
@@ -168,24 +195,27 @@ def _of_nobody(text: str, prefix: str, source: str) -> Verification:
 def _of_its_holder(text: str, key: PresentedKey, prefix: str, source: str, at: datetime) -> Verification:
     outcome = _state(key, source, at)
     if outcome is Outcome.KEY_REVOKED:
-        _revoked.remember(text, key)
-    if outcome is Outcome.ACCEPTED and key.is_unused_successor and not _is_first_use_noted(key, at):
-        # It was replaced by another text since it was read.
-        hashing.forget(text)
-        return Verification(Outcome.INVALID_KEY, prefix)
+        _revoked.remember(text, key, at)
+    if outcome is Outcome.ACCEPTED and key.is_unused_successor:
+        outcome = _first_use(key, prefix, source, at)
+        if outcome is Outcome.INVALID_KEY:
+            # It was replaced by another text since it was read.
+            hashing.forget(text)
+            return Verification(outcome, prefix)
     return Verification(outcome, prefix, key)
 
 
-def _is_first_use_noted(key: PresentedKey, at: datetime) -> bool:
+def _first_use(key: PresentedKey, prefix: str, source: str, at: datetime) -> Outcome:
     """Note at once that a successor is in use, so that no retry of its rotation replaces its secret any more.
 
-    :return: False if its secret was replaced first. Where it cannot be noted now, the records of use will.
+    Where that cannot be noted, the key is not let in: who believed it works would be locked out by such a retry.
     """
     try:
-        return ApiKey.objects.mark_first_use(key.id, digest=key.digest, at=at)
+        is_still_it = ApiKey.objects.mark_first_use(key.id, prefix=prefix, at=at, address=plain_address(source))
     except Error as error:
         _say_once("verification.first_use_not_noted", prefix=key.label, reason=type(error).__name__)
-        return True
+        return Outcome.UNAVAILABLE
+    return Outcome.ACCEPTED if is_still_it else Outcome.INVALID_KEY
 
 
 class _Revoked:
@@ -204,9 +234,10 @@ class _Revoked:
             self._is_empty = not self._keys
             return found
 
-    def remember(self, text: str, key: PresentedKey) -> None:
+    def remember(self, text: str, key: PresentedKey, at: datetime) -> None:
         with self._lock:
-            self._keys[hashing.mac(text)] = key
+            # Who meets it here again need not note again that it came back.
+            self._keys[hashing.mac(text)] = key if key.reappeared_at else replace(key, reappeared_at=at)
             self._is_empty = False
 
     def forget_all(self) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from django.db import models, transaction
+from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.signals import post_save, pre_delete, pre_save
 
 from audit import events
@@ -12,7 +13,7 @@ from audit.context import Place
 from audit.signals import CREATE, DELETE, UPDATE, record
 from audit.values import as_json
 
-__all__ = ["MASK", "TRACKED", "Change", "ChangeOutsideTransaction", "Place", "UntrackableField", "track"]
+__all__ = ["MASK", "TRACKED", "Change", "ChangeOutsideTransaction", "Place", "UntrackableField", "change_many", "track"]
 
 MASK = "•••"
 M = TypeVar("M", bound=models.Model)
@@ -50,6 +51,7 @@ class Tracked:
     masked: frozenset[str]
     written_as: frozenset[str]
     event: Callable[[Mapping[str, Change]], str | None]
+    creation: Callable[[Any], str | None]
 
     def before_save(self, instance: models.Model, using: str, update_fields: frozenset[str] | None, **_: Any) -> None:
         """Keep what the row held, or refuse if the change could outlive a failure of its audit row."""
@@ -76,7 +78,7 @@ class Tracked:
         after = self._read(instance, using)
         changes = self._diff(before, after)
         if created:
-            self._record(CREATE, f"{self.noun}.created", after, changes, using)
+            self._record(CREATE, self.creation(after) or f"{self.noun}.created", after, changes, using)
         elif changes:
             self._record(UPDATE, self.event(changes) or f"{self.noun}.updated", after, changes, using)
 
@@ -106,7 +108,7 @@ class Tracked:
             rows = rows.select_for_update(no_key=True)
         return next(iter(rows.filter(pk=instance.pk).order_by()), None)
 
-    def _diff(self, before: Row, after: Row) -> dict[str, Change]:
+    def _diff(self, before: Row | SimpleNamespace, after: Row) -> dict[str, Change]:
         changes = {}
         for name in self.fields:
             old, new = getattr(before, name, None), getattr(after, name, None)
@@ -143,6 +145,7 @@ def track(
     fields: Sequence[str],
     masked: Sequence[str] = (),
     event: Callable[[Mapping[str, Change]], str | None] | None = None,
+    creation: Callable[[M], str | None] | None = None,
     sentences: Mapping[str, str] | None = None,
 ) -> None:
     """Watch a model, from `AppConfig.ready()` on.
@@ -150,7 +153,7 @@ def track(
     `table` is what people filter by (`api_keys`), `noun` starts its event names (`api_key.created`). `label`
     and `place` are asked of the row as it is stored. A change to one of `fields` is recorded with its values,
     to one of `masked` as the mere fact; a foreign key goes by its column (`team_id`). `event` may give an
-    update a name of its own (`api_key.revoked`), which `sentences` then documents.
+    update a name of its own (`api_key.revoked`), and `creation` the making of a row, which `sentences` then documents.
 
     Rows that a fixture loads are recorded like any other. `QuerySet.update()` and `bulk_create()` send no
     signals; a sweep of the test suite allows them one by one.
@@ -168,6 +171,7 @@ def track(
         masked=frozenset(_field(model, name).attname for name in masked),
         written_as=frozenset(name for column in columns for name in (column.name, column.attname)),
         event=event or (lambda _changes: None),
+        creation=creation or (lambda _row: None),
     )
     events.register(_sentences(table, noun) | dict(sentences or {}), tables=[table])
     TRACKED[model] = tracked
@@ -175,6 +179,27 @@ def track(
     pre_save.connect(tracked.before_save, sender=model, weak=False, dispatch_uid=uid)
     post_save.connect(tracked.after_save, sender=model, weak=False, dispatch_uid=uid)
     pre_delete.connect(tracked.before_delete, sender=model, weak=False, dispatch_uid=uid)
+
+
+def change_many(rows: Sequence[M], values: Mapping[str, Any], *, event: str) -> None:
+    """Give some fields of many rows the same values, in one statement, and write the audit row of each.
+
+    The rows must have been read under `select_for_update()` in the running transaction, with all that their label and
+    place name: nothing is read again.
+
+    :raises ChangeOutsideTransaction: if none is open.
+    """
+    if not rows:
+        return
+    model, using = type(rows[0]), rows[0]._state.db or DEFAULT_DB_ALIAS
+    tracked = TRACKED[model]
+    tracked._require_transaction(using)
+    befores = [SimpleNamespace(**{name: getattr(row, name) for name in tracked.fields}) for row in rows]
+    model._base_manager.using(using).filter(pk__in=[row.pk for row in rows]).update(**values)
+    for row, before in zip(rows, befores, strict=True):
+        for name, value in values.items():
+            setattr(row, name, value)
+        tracked._record(UPDATE, event, row, tracked._diff(before, row), using)
 
 
 def _sentences(table: str, noun: str) -> dict[str, str]:

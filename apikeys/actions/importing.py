@@ -6,11 +6,11 @@ from datetime import datetime
 
 from django.db import transaction
 
+from accounts.actions import Refused
 from accounts.models import Organization, Project, Team
 from accounts.principals import Principal
 from apikeys import foreign, hashing
 from apikeys.actions.authority import authority_over, check_environment, check_grant
-from apikeys.actions.refusals import Refused
 from apikeys.models import ApiKey
 from apikeys.rules import Rules, rules_of
 

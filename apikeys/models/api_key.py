@@ -47,6 +47,8 @@ class ApiKey(models.Model):
     service_account = models.ForeignKey(ServiceAccount, models.PROTECT, related_name="api_keys", null=True, blank=True)
     # Where it was brought along from, if it was not issued here.
     imported_from = models.CharField(max_length=20, blank=True)
+    # When that was. It counts as unused since then, however old it is.
+    imported_at = models.DateTimeField(null=True, blank=True)
     # The web pages that may use a publishable key, as origins (RFC 6454 §6.2).
     allowed_origins = models.JSONField(default=list, blank=True)
     # The networks it may come from, in CIDR notation; from everywhere, if there are none.
@@ -85,6 +87,41 @@ class ApiKey(models.Model):
             models.Index(fields=["organization", "-id"], name="api_key_newest"),
             models.Index(fields=["organization", "expires_at"], name="api_key_by_expiry"),
             models.Index(fields=["organization", "last_used_at"], name="api_key_by_last_use"),
+            # These lead to what is rare among many. Their conditions have no parameter, as SQLite could not match one.
+            models.Index(fields=["organization", "scope"], name="api_key_by_scope"),
+            models.Index(fields=["organization", "created_at"], name="api_key_by_creation"),
+            models.Index(
+                fields=["organization", "expires_at"],
+                condition=Q(revoked_at=None, retires_at=None),
+                name="api_key_running",
+            ),
+            models.Index(
+                fields=["organization", "retires_at"],
+                condition=Q(revoked_at=None, retires_at__isnull=False),
+                name="api_key_retiring",
+            ),
+            models.Index(
+                fields=["organization", "revoked_at"], condition=Q(revoked_at__isnull=False), name="api_key_revoked"
+            ),
+            models.Index(
+                fields=["organization"],
+                condition=Q(disabled_at__isnull=False) | Q(exposed_at__isnull=False) | Q(in_browser_at__isnull=False),
+                name="api_key_marked",
+            ),
+            models.Index(fields=["reappeared_at"], condition=Q(reappeared_at__isnull=False), name="api_key_reappeared"),
+            models.Index(
+                fields=["organization", "created_at"], condition=Q(last_used_at=None), name="api_key_never_used"
+            ),
+            models.Index(
+                fields=["organization", "imported_at"],
+                condition=Q(last_used_at=None, imported_at__isnull=False),
+                name="api_key_unused_import",
+            ),
+            # Not of publishable keys alone: SQLite would not see that a query with parameters asks for no others.
+            models.Index(fields=["kind", "revoked_at"], name="api_key_by_kind"),
+            models.Index(
+                fields=["imported_from", "prefix"], condition=Q(imported_at__isnull=False), name="api_key_imported"
+            ),
         ]
         constraints: ClassVar = [
             # Not `unique=True`: Django would add an index for LIKE, which PostgreSQL may then choose for the one query.
@@ -102,6 +139,10 @@ class ApiKey(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(expires_at=None) | Q(expires_at__gt=F("created_at")), name="api_key_expires_later"
+            ),
+            models.CheckConstraint(
+                condition=Q(imported_from="", imported_at=None) | ~Q(imported_from="") & Q(imported_at__isnull=False),
+                name="api_key_imported_from_somewhere",
             ),
             models.CheckConstraint(
                 condition=Q(retires_at=None) | Q(rotated_at__isnull=False, settle_seconds__isnull=False),

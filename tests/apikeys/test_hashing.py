@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import argon2
 import pytest
 from argon2.exceptions import HashingError, VerificationError
+from argon2.low_level import verify_secret
 from pytest_django import Settings
 
-from apikeys import hashing
+from apikeys import digests, hashing
 from apikeys.hashing import Check, check, digest_fingerprint, is_known, make_digest, needs_rehash, runs
 
 pytestmark = pytest.mark.pure
@@ -413,6 +415,32 @@ def test_any_text_is_a_mismatch_and_no_exception(text: str) -> None:
 def test_needs_rehash_if_any_parameter_is_below_the_settings(settings: Settings, digest: str, is_weaker: bool) -> None:
     settings.KEYPORTAL_ARGON2 = {"memory_kib": 19456, "time": 2, "parallelism": 1}
     assert needs_rehash(digest) is is_weaker
+
+
+@pytest.mark.parametrize(("text", "verdict", "argon2_runs"), [(KEY, Check.MATCH, 0), (OTHER, Check.MISMATCH, 1)])
+def test_digest_of_another_package_is_checked_and_a_wrong_secret_takes_as_long_as_any(
+    monkeypatch: pytest.MonkeyPatch, text: str, verdict: Check, argon2_runs: int
+) -> None:
+    seen: list[str] = []
+
+    def note(*arguments: Any) -> bool:
+        seen.append(threading.current_thread().name)
+        return verify_secret(*arguments)
+
+    monkeypatch.setattr(hashing, "verify_secret", note)
+    for _ in range(3):
+        assert check(text, key_id=ID, digest=digests.of_text(KEY)) is verdict
+    assert (len(seen), runs()) == (argon2_runs, 1)
+    assert all(name.startswith("argon2") for name in seen)
+
+
+def test_digest_of_another_package_is_always_replaced() -> None:
+    dear = f"django:argon2{written(102_400, 2, 8)}"
+    for digest in (digests.of_text(KEY), dear):
+        assert hashing.is_foreign(digest)
+        assert needs_rehash(digest)
+    assert not hashing.is_foreign(make_digest(KEY))
+    assert not needs_rehash(dear.replace("m=102400", "m=999999"))
 
 
 def test_fingerprints_tell_digests_apart() -> None:
