@@ -13,8 +13,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 
 MAX_BYTES = 128  # of a whole key; anything longer is refused unread
+MAX_LABEL = 64  # what a row has room for
 CHECKSUM_LENGTH = 6  # 62**6 > 2**32, so that every CRC-32 fits and no two share a text
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -40,15 +42,16 @@ class Shape:
     The template names the parts in order: `{brand}`, `{kind}` and `{env}` where wanted, then `{prefix}` and
     `{secret}`, apart (`tos_{prefix}_{secret}`) or as one run (`ospr_{prefix}{secret}`). Only letters, digits,
     `_` and `-` occur, so that a key is a valid bearer token (RFC 6750 §2.1) and needs no quoting in a shell
-    or URL.
+    or URL. `kinds` are the words for a secret, a publishable and an organization key, in this order; where the
+    template does not write them, or not the environment, only the key's row knows.
 
     :raises ValueError: if the template or a part cannot make unambiguous keys of at most 128 bytes with 128
-        random bits.
+        random bits, or labels of at most 64.
     """
 
     template: str = "{brand}_{kind}_{env}_{prefix}_{secret}"
     brand: str = "kp"
-    kinds: tuple[str, ...] = ("sk", "pk", "org")
+    kinds: tuple[str, ...] = ("sk", "pk", "org")  # secret, publishable, organization
     environments: tuple[str, ...] = ("live", "test")
     prefix_length: int = 8
     secret_length: int = 32  # the checksum included
@@ -60,9 +63,14 @@ class Shape:
             raise ValueError("a brand is letters and digits, joined by _ or -")
         if not all(words and all(map(_WORD.fullmatch, words)) for words in (self.kinds, self.environments)):
             raise ValueError("kinds and environments are words of letters and digits")
+        if len(set(self.kinds)) != 3 or len(self.kinds) != 3:
+            raise ValueError("kinds are three different words: for secret, publishable and organization keys")
         if self.prefix_length < 8 or self.secret_length < 22 + CHECKSUM_LENGTH:
             raise ValueError("a prefix has at least 8 characters, a secret 22 random ones (128 bits) and 6 of checksum")
-        if self._longest() > MAX_BYTES:
+        label = max(map(len, self.heads())) + self.prefix_length
+        if label > MAX_LABEL:
+            raise ValueError(f"a label, all up to and including the prefix, has at most {MAX_LABEL} characters")
+        if label + len(self.separator) + self.secret_length > MAX_BYTES:
             raise ValueError(f"a key has at most {MAX_BYTES} bytes")
 
     @property
@@ -73,18 +81,28 @@ class Shape:
     @property
     def shortest_label(self) -> int:
         """The length of the shortest label: where a key's secret can begin at the earliest."""
-        kind, env = min(self.kinds, key=len), min(self.environments, key=len)
-        return len(self.head.format(brand=self.brand, kind=kind, env=env)) + self.prefix_length
+        return min(map(len, self.heads())) + self.prefix_length
 
     @property
     def separator(self) -> str:
         """What stands between prefix and secret; empty if they are one run."""
         return self.template.partition("{prefix}")[2].removesuffix("{secret}")
 
-    def _longest(self) -> int:
-        kind, env = max(self.kinds, key=len), max(self.environments, key=len)
-        head = self.head.format(brand=self.brand, kind=kind, env=env)
-        return len(head) + self.prefix_length + len(self.separator) + self.secret_length
+    @property
+    def writes_kind(self) -> bool:
+        """Whether a key tells by itself that it is publishable."""
+        return "{kind}" in self.template
+
+    @property
+    def secret_kinds(self) -> tuple[str, ...]:
+        """The words for keys that must not be seen: all but the publishable."""
+        secret, _, organization = self.kinds
+        return secret, organization
+
+    def heads(self, kinds: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return all that a key can begin with, up to its prefix: of every kind, or of these."""
+        words = product(kinds or self.kinds, self.environments)
+        return tuple(dict.fromkeys(self.head.format(brand=self.brand, kind=kind, env=env) for kind, env in words))
 
 
 DEFAULT = Shape()
@@ -107,6 +125,14 @@ class Key:
     def reveal(self) -> str:
         """Return the full key. Only the response that shows it once, and its hashing, may call this."""
         return f"{self.label}{self.separator}{self.secret}"
+
+
+def kind_label(shape: Shape, *, kind: str, scope: str) -> str:
+    """Return the word by which keys of this kind and scope are known, as `mint` takes it."""
+    secret, publishable, organization = shape.kinds
+    if kind == "publishable":
+        return publishable
+    return organization if scope == "org" else secret
 
 
 def mint(shape: Shape, *, kind_label: str, environment: str) -> Key:
@@ -138,21 +164,23 @@ def parse(text: str, shapes: Sequence[Shape]) -> Key:
     raise MalformedKey
 
 
-def scanner_regex(shape: Shape) -> str:
-    """Return the expression by which secret scanners find keys of this shape, good or damaged.
+def scanner_regex(shape: Shape, kinds: Sequence[str] = ()) -> str:
+    """Return the expression of every key of this shape, or of these kinds of it, whatever its checksum.
 
-    It means the same to Python, PCRE and RE2 (so no look-around), and has no capturing group, which some
-    scanners would take for the secret.
+    It means the same to Python, PCRE, RE2 and Hyperscan, and has no capturing group, which some scanners would
+    take for the secret. What may stand around a key is for each scanner's rule to say.
     """
-    prefix, secret = _run(shape.prefix_length), _run(shape.secret_length)
-    return rf"\b{_head(shape, '?:')}{prefix}{shape.separator}{secret}\b"
+    head, prefix, secret = _head(shape, "?:", kinds), shape.prefix_length, shape.secret_length
+    if not shape.separator:
+        return head + _run(prefix + secret)
+    return head + _run(prefix) + shape.separator + _run(secret)
 
 
 def find_keys(text: str, shapes: Sequence[Shape]) -> Iterator[Key]:
     """Yield each well-formed key in any text, by shape and place.
 
-    No boundary is asked for around a key, unlike in `scanner_regex`: leaks follow an escaped `\\n` or a `%3D`
-    that look like letters, and the checksum tells keys from chance.
+    No boundary is asked for around a key: leaks follow an escaped `\\n` or a `%3D` that look like letters, and
+    the checksum tells keys from chance.
     """
     seen: set[tuple[int, int]] = set()
     for shape in shapes:
@@ -206,10 +234,10 @@ def _intact(match: re.Match[str], shape: Shape) -> Key | None:
     )
 
 
-def _head(shape: Shape, opening: str) -> str:
+def _head(shape: Shape, opening: str, kinds: Sequence[str] = ()) -> str:
     """Return the expression of all before the prefix; `opening` begins a group, with `{}` for its name."""
-    kinds, environments = "|".join(shape.kinds), "|".join(shape.environments)
-    kind, env = f"({opening.format('kind')}{kinds})", f"({opening.format('env')}{environments})"
+    words, environments = "|".join(kinds or shape.kinds), "|".join(shape.environments)
+    kind, env = f"({opening.format('kind')}{words})", f"({opening.format('env')}{environments})"
     return shape.head.format(brand=shape.brand, kind=kind, env=env)
 
 

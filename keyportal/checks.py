@@ -40,12 +40,11 @@ def check_guards(**_: Any) -> list[CheckMessage]:
 
 
 def check_key_shapes(**_: Any) -> list[CheckMessage]:
-    """Keys can be made and read with every brand that is set."""
+    """Keys can be made and read in every shape that is set."""
     try:
         shapes.accepted()
     except ValueError as error:
-        names = "KEYPORTAL_KEY_BRAND and KEYPORTAL_EARLIER_KEY_BRANDS"
-        return [Error(f"{names} do not make keys: {error}.", id="keyportal.E002")]
+        return [Error(f"{error}.", id="keyportal.E002")]
     return []
 
 

@@ -260,7 +260,14 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # Keys. The shape that new keys get; keys of an earlier shape stay good while it is listed here.
 KEYPORTAL_KEY_BRAND = env.str("KEYPORTAL_KEY_BRAND", default="kp")
+KEYPORTAL_KEY_TEMPLATE = env.str("KEYPORTAL_KEY_TEMPLATE", default="{brand}_{kind}_{env}_{prefix}_{secret}")
+KEYPORTAL_KEY_KINDS = [kind.strip() for kind in env.list("KEYPORTAL_KEY_KINDS", default=["sk", "pk", "org"])]
 KEYPORTAL_EARLIER_KEY_BRANDS: list[str] = env.list("KEYPORTAL_EARLIER_KEY_BRANDS", default=[])
+KEYPORTAL_EARLIER_KEY_SHAPES = [
+    text.strip() for text in env.str("KEYPORTAL_EARLIER_KEY_SHAPES", default="").split(";") if text.strip()
+]
+# Schemes of the Authorization header under which keys come beside Bearer, for those that were imported from elsewhere.
+KEYPORTAL_KEY_SCHEMES = [scheme.strip() for scheme in env.list("KEYPORTAL_KEY_SCHEMES", default=[])]
 _parallelism = env.whole("KEYPORTAL_ARGON2_PARALLELISM", default=1, least=1, most=255)
 KEYPORTAL_ARGON2 = {
     # RFC 9106 §3.1: eight blocks of 1 KiB for each lane are the least.

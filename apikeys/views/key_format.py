@@ -20,8 +20,10 @@ def key_format(request: MemberRequest) -> HttpResponse:
         "regex": Snippet("regex", "Regular expression", scanner_rules.regex(accepted)),
         "gitleaks": Snippet("gitleaks", "gitleaks rule", scanner_rules.gitleaks(accepted, url=url), "gitleaks.toml"),
         "git_secrets": Snippet("git-secrets", "git-secrets commands", scanner_rules.git_secrets(accepted)),
-        "hook": Snippet("hook", "Hook", scanner_rules.hook(accepted, url=url), scanner_rules.HOOK_FILE),
-        "pre_commit": Snippet("pre-commit", "pre-commit configuration", scanner_rules.PRE_COMMIT_CONFIG),
+        "hooks": [
+            Snippet("hook", "Hook", scanner_rules.hook(accepted, url=url), scanner_rules.HOOK_FILE),
+            Snippet("pre-commit", ".pre-commit-config.yaml", scanner_rules.PRE_COMMIT_CONFIG),
+        ],
         "github": [
             Snippet("github-name", "Pattern name", pattern.pattern_name),
             Snippet("github-secret", "Secret format", pattern.secret_format),

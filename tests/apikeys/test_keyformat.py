@@ -13,10 +13,12 @@ from apikeys.keyformat import (
     ALPHABET,
     DEFAULT,
     MAX_BYTES,
+    MAX_LABEL,
     Key,
     MalformedKey,
     Shape,
     find_keys,
+    kind_label,
     mask,
     mint,
     parse,
@@ -26,8 +28,8 @@ from apikeys.keyformat import (
 pytestmark = pytest.mark.pure
 
 ONE_RUN = Shape(template="ospr_{prefix}{secret}")
-ENVIRONMENT_RUN = Shape(template="onv_{kind}_{env}_{prefix}{secret}", kinds=("sk",))
-KINDS_RUN = Shape(template="{brand}_{kind}_{prefix}{secret}", brand="ss", kinds=("pub", "secret", "org"))
+ENVIRONMENT_RUN = Shape(template="onv_sk_{env}_{prefix}{secret}")
+KINDS_RUN = Shape(template="{brand}_{kind}_{prefix}{secret}", brand="ss", kinds=("secret", "pub", "org"))
 TWO_PARTS = Shape(template="tos_{prefix}_{secret}")
 SHAPES = (DEFAULT, ONE_RUN, ENVIRONMENT_RUN, KINDS_RUN, TWO_PARTS)
 
@@ -68,7 +70,7 @@ def test_checksum_is_the_base62_crc32_of_all_before_it() -> None:
         (DEFAULT, r"kp_sk_live_[0-9A-Za-z]{8}_[0-9A-Za-z]{32}", r"kp_sk_live_[0-9A-Za-z]{8}"),
         (ONE_RUN, r"ospr_[0-9A-Za-z]{40}", r"ospr_[0-9A-Za-z]{8}"),
         (ENVIRONMENT_RUN, r"onv_sk_live_[0-9A-Za-z]{40}", r"onv_sk_live_[0-9A-Za-z]{8}"),
-        (KINDS_RUN, r"ss_pub_[0-9A-Za-z]{40}", r"ss_pub_[0-9A-Za-z]{8}"),
+        (KINDS_RUN, r"ss_secret_[0-9A-Za-z]{40}", r"ss_secret_[0-9A-Za-z]{8}"),
         (TWO_PARTS, r"tos_[0-9A-Za-z]{8}_[0-9A-Za-z]{32}", r"tos_[0-9A-Za-z]{8}"),
     ],
 )
@@ -154,16 +156,23 @@ def test_parse_refuses_any_other_text_without_repeating_it(text: str) -> None:
 
 
 def test_a_key_of_the_longest_length_is_read_and_a_longer_one_is_no_shape() -> None:
-    longest = replace(DEFAULT, brand="b" * (MAX_BYTES - 51))
+    longest = replace(DEFAULT, secret_length=MAX_BYTES - 21)
     key = mint(longest, kind_label="org", environment="live")
     assert len(key.reveal()) == MAX_BYTES
     assert parse(key.reveal(), [longest]) == key
     with pytest.raises(ValueError, match="at most 128 bytes"):
-        replace(DEFAULT, brand="b" * (MAX_BYTES - 50))
+        replace(longest, secret_length=longest.secret_length + 1)
+
+
+def test_a_label_has_room_in_a_row() -> None:
+    longest = replace(DEFAULT, brand="b" * (MAX_LABEL - 18))
+    assert len(mint(longest, kind_label="org", environment="live").label) == MAX_LABEL
+    with pytest.raises(ValueError, match="at most 64 characters"):
+        replace(DEFAULT, brand="b" * (MAX_LABEL - 17))
 
 
 def test_a_key_of_an_earlier_shape_stays_good() -> None:
-    later = replace(DEFAULT, brand="acme", kinds=("secret", "public"))
+    later = replace(DEFAULT, brand="acme", kinds=("secret", "public", "company"))
     assert parse(GOOD, [later, DEFAULT]).label == LABEL
     with pytest.raises(MalformedKey):
         parse(GOOD, [later])
@@ -191,8 +200,10 @@ def test_a_key_of_an_earlier_shape_stays_good() -> None:
         {"brand": "kp|x"},
         {"brand": "ké"},
         {"kinds": ()},
-        {"kinds": ("sk", "")},
-        {"kinds": ("s_k",)},
+        {"kinds": ("sk", "", "org")},
+        {"kinds": ("s_k", "pk", "org")},
+        {"kinds": ("sk", "pk")},
+        {"kinds": ("sk", "sk", "org")},
         {"environments": ()},
         {"environments": ("live\n",)},
         {"prefix_length": 7},
@@ -221,19 +232,38 @@ def test_a_key_shows_its_label_and_never_its_secret() -> None:
     assert asdict(key)["secret"] == SECRET  # there was something to show
 
 
+@pytest.mark.parametrize(
+    ("kind", "scope", "label"),
+    [
+        ("secret", "project", "secret"),
+        ("secret", "team", "secret"),
+        ("secret", "org", "org"),
+        ("publishable", "project", "pub"),
+    ],
+)
+def test_kind_and_scope_choose_the_label(kind: str, scope: str, label: str) -> None:
+    assert kind_label(KINDS_RUN, kind=kind, scope=scope) == label
+
+
+def test_heads_are_all_that_a_key_begins_with() -> None:
+    assert KINDS_RUN.heads() == ("ss_secret_", "ss_pub_", "ss_org_")
+    assert KINDS_RUN.heads(KINDS_RUN.secret_kinds) == ("ss_secret_", "ss_org_")
+    assert (ENVIRONMENT_RUN.heads(), ONE_RUN.heads()) == (("onv_sk_live_", "onv_sk_test_"), ("ospr_",))
+    assert [shape.writes_kind for shape in SHAPES] == [True, False, False, True, False]
+
+
 def test_scanner_regex_of_the_default_shape() -> None:
-    assert scanner_regex(DEFAULT) == (r"\bkp_(?:sk|pk|org)_(?:live|test)_[0-9A-Za-z]{8}_[0-9A-Za-z]{32}\b")
+    assert scanner_regex(DEFAULT) == "kp_(?:sk|pk|org)_(?:live|test)_[0-9A-Za-z]{8}_[0-9A-Za-z]{32}"
+    assert scanner_regex(DEFAULT, ("sk",)) == "kp_(?:sk)_(?:live|test)_[0-9A-Za-z]{8}_[0-9A-Za-z]{32}"
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_scanner_regex_finds_whole_keys_only(shape: Shape) -> None:
+def test_scanner_regex_is_a_whole_key(shape: Shape) -> None:
     scanner = re.compile(scanner_regex(shape))
     text = mint_any(shape).reveal()
     assert scanner.groups == 0
-    for around in ("{}", "KEY={}", '"{}"', "Bearer {}\n", "x-{}-y", "({}).", "https://u:{}@host/"):
-        assert scanner.findall(around.format(text)) == [text]
-    for other in (text[:-1], text + "a", "x" + text, text.replace("_", "-"), text.swapcase()):
-        assert scanner.findall(other) == []
+    assert scanner.fullmatch(text)
+    assert not any(map(scanner.fullmatch, (text[:-1], text + "a", text.replace("_", "-"), text.swapcase())))
 
 
 @given(st.lists(st.sampled_from(SHAPES), max_size=4), st.text(alphabet=" \n\"'{}=:,;.é…/&?"))
@@ -260,7 +290,7 @@ def test_find_keys_finds_a_key_whose_beginning_looks_like_the_end_of_another() -
 
 
 def test_find_keys_names_a_key_once_though_two_shapes_know_it() -> None:
-    assert len(list(find_keys(GOOD, [DEFAULT, replace(DEFAULT, kinds=("sk",))]))) == 1
+    assert len(list(find_keys(GOOD, [DEFAULT, replace(DEFAULT, kinds=("sk", "publishable", "o"))]))) == 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)

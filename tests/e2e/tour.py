@@ -286,6 +286,20 @@ def setup_errors(page: Page, tour: Tour) -> None:
     send("Create organization")(page, tour)
 
 
+def policy_preview(page: Page, tour: Tour) -> None:
+    page.get_by_label("Longest lifetime in days").fill("30")
+    page.get_by_label("Permissions that never go together").fill("scan:read, report:download")
+    page.get_by_label("Networks that keys may come from").fill("203.0.113.0/24")
+    page.get_by_role("button", name="Preview changes").click()
+    expect(page.get_by_role("heading", name="Preview", exact=True)).to_be_visible()
+
+
+def policy_errors(page: Page, tour: Tour) -> None:
+    page.get_by_label("Longest lifetime in days").fill("0")
+    page.get_by_label("Networks that keys may come from").fill("203.0.113.1/24")
+    send("Preview changes")(page, tour)
+
+
 WIDTHS = (1280, 390)
 # A key of the demo that was used today, so that its revocation asks for its name.
 BUSY = "github-action-checkout-service"
@@ -329,6 +343,7 @@ KEYS = [
     Stop("issue-page-errors", "alice", "/integrations/new/?expiry=date", send("Issue key")),
     Stop("issue-dialog", "alice", "/integrations/", click_link("New API key", titled="New API key")),
     Stop("issue-dialog-errors", "alice", "/integrations/", issue_dialog_with_errors),
+    Stop("issue-limits", "alice", "/integrations/new/?per_second=10&per_minute=600&per_day=9", send("Issue key")),
     Stop("issue-prefilled", "alice", "/integrations/new/?name=ci&scope=team&permissions=scan:read&expiry=never"),
     Stop("reveal-dialog", "alice", "/integrations/", reveal),
     Stop("reveal-dialog-guard", "alice", "/integrations/", reveal_snippets),
@@ -346,6 +361,7 @@ KEYS = [
     Stop("key-disabled", "alice", lambda tour: tour.key("zapier-bridge")),
     Stop("key-expired", "alice", lambda tour: tour.key("hackweek-prototype")),
     Stop("key-revoked", "alice", lambda tour: tour.key("dana-laptop")),
+    Stop("key-format", "alice", "/key-format/"),
 ]
 REST = [
     # Projects, teams and people
@@ -370,6 +386,25 @@ REST = [
     Stop("invitation-errors", "stranger", lambda tour: tour.invitation, send("Create account and join")),
     Stop("invitation-wrong-person", "alice", lambda tour: tour.invitation),
     Stop("invitation-invalid", "stranger", "/invitations/used/"),
+    # What holds for all keys
+    Stop("policies", "alice", "/settings/policies/"),
+    Stop("policies-preview", "alice", "/settings/policies/", policy_preview),
+    Stop("policies-errors", "alice", "/settings/policies/", policy_errors),
+    Stop("permissions", "alice", "/settings/permissions/"),
+    Stop("permission-add", "alice", "/settings/permissions/", click_link("Add permission", titled="Add permission")),
+    Stop("permission-add-page", "alice", "/settings/permissions/new/"),
+    Stop(
+        "permission-publish",
+        "alice",
+        "/settings/permissions/",
+        click_link("Publishable keys", titled="Publishable keys"),
+    ),
+    Stop(
+        "project-environments",
+        "alice",
+        lambda tour: f"/projects/{tour.ids['project']}/",
+        click_link("Change", titled="Which keys it accepts"),
+    ),
     # The record
     Stop("audit", "alice", "/audit/"),
     Stop("audit-filtered", "alice", "/audit/?target_table=api_keys&action=update", changed_fields),

@@ -46,3 +46,33 @@ def test_brand_that_makes_no_keys_is_an_error(settings: Settings, name: str, bra
     assert check_key_shapes() == []
     setattr(settings, name, brand if name == "KEYPORTAL_KEY_BRAND" else [brand])
     assert [message.id for message in check_key_shapes()] == ["keyportal.E002"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        (
+            "KEYPORTAL_KEY_TEMPLATE",
+            "{brand}",
+            "KEYPORTAL_KEY_BRAND and KEYPORTAL_KEY_KINDS do not make keys: a key temp",
+        ),
+        ("KEYPORTAL_KEY_TEMPLATE", "{brand}_{secret}_{prefix}", "KEYPORTAL_KEY_TEMPLATE, KEYPORTAL_KEY_BRAND and"),
+        ("KEYPORTAL_KEY_KINDS", ["sk", "pk"], "kinds are three different words"),
+        ("KEYPORTAL_KEY_KINDS", ["sk", "sk", "org"], "kinds are three different words"),
+        ("KEYPORTAL_KEY_KINDS", ["s k", "pk", "org"], "kinds and environments are words"),
+        ("KEYPORTAL_EARLIER_KEY_SHAPES", ["nonsense"], "KEYPORTAL_EARLIER_KEY_SHAPES do not make keys: a key template"),
+        ("KEYPORTAL_EARLIER_KEY_SHAPES", ["{brand}_{prefix}{secret}"], "write the brand out"),
+        ("KEYPORTAL_EARLIER_KEY_SHAPES", ["a_{kind}_{prefix}{secret}"], "followed by its three kinds"),
+        ("KEYPORTAL_EARLIER_KEY_SHAPES", ["a_{prefix}{secret} sk,pk,org"], "followed by its three kinds"),
+    ],
+)
+def test_shape_that_makes_no_keys_is_an_error(settings: Settings, name: str, value: object, sentence: str) -> None:
+    setattr(settings, name, value)
+    [message] = check_key_shapes()
+    assert message.id == "keyportal.E002"
+    assert sentence in message.msg
+
+
+def test_earlier_brands_need_a_template_with_one(settings: Settings) -> None:
+    settings.KEYPORTAL_KEY_TEMPLATE, settings.KEYPORTAL_EARLIER_KEY_BRANDS = "tos_{prefix}_{secret}", ["acme"]
+    assert "write those shapes out in KEYPORTAL_EARLIER_KEY_SHAPES" in check_key_shapes()[0].msg

@@ -291,6 +291,9 @@ def test_address_of_no_database_stops_the_start_and_is_not_repeated(installation
     ("program", "variables"),
     [
         ("manage.py check", {"KEYPORTAL_KEY_BRAND": "a b"}),
+        ("manage.py check", {"KEYPORTAL_KEY_TEMPLATE": "{brand}"}),
+        ("manage.py check", {"KEYPORTAL_KEY_KINDS": "sk,pk"}),
+        ("manage.py check", {"KEYPORTAL_EARLIER_KEY_SHAPES": "tos_{prefix}_{secret}; nonsense"}),
         ("manage.py check", {"WEB_CONCURRENCY": "x"}),
         ("-m gunicorn -c keyportal/gunicorn.py --check-config keyportal.wsgi", {"WEB_THREADS": "0"}),
         ("-m gunicorn -c keyportal/gunicorn.py --check-config keyportal.wsgi", {"LOG_LEVEL": "loud"}),
@@ -304,6 +307,20 @@ def test_start_stops_with_a_sentence(tmp_path: Path, program: str, variables: di
     assert result.returncode != 0
     assert next(iter(variables)) in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_shapes_of_keys_are_read_as_they_are_documented(installation: Installation) -> None:
+    found = installation(
+        KEYPORTAL_KEY_TEMPLATE="{brand}_{kind}_{prefix}{secret}",
+        KEYPORTAL_KEY_KINDS="secret, pub, org",
+        KEYPORTAL_EARLIER_KEY_SHAPES="kp_{kind}_{env}_{prefix}_{secret} sk,pk,org; tos_{prefix}_{secret};",
+    )
+    assert found["KEYPORTAL_KEY_TEMPLATE"] == "{brand}_{kind}_{prefix}{secret}"
+    assert found["KEYPORTAL_KEY_KINDS"] == ["secret", "pub", "org"]
+    assert found["KEYPORTAL_EARLIER_KEY_SHAPES"] == [
+        "kp_{kind}_{env}_{prefix}_{secret} sk,pk,org",
+        "tos_{prefix}_{secret}",
+    ]
 
 
 # How long anyone waits
