@@ -181,20 +181,22 @@ def fill_issue_form(
     project: str = "",
     permissions: Sequence[str] = ("projects:read",),
 ) -> None:
-    """Fill in the form for a key of the project, or of the whole organization."""
+    """Fill in the form for a key of the project; that for keys of the whole organization asks for no place."""
     form = sheet(page)
     form.get_by_label("Name").fill(name)
-    form.locator(f"[name=scope][value={'project' if project else 'org'}]").check()
     if project:
+        form.locator("[name=scope][value=project]").check()
         form.get_by_label("Project", exact=True).select_option(label=project)
     for permission in permissions:
         form.locator(f"[name=permissions][value='{permission}']").check()
 
 
-def open_issue_form(page: Page, portal: services.Portal) -> None:
-    page.goto(f"{portal.url}/integrations/")
-    page.get_by_role("link", name="New API key").first.click()
-    expect(sheet(page).get_by_role("heading", name="New API key")).to_be_visible()
+def open_issue_form(page: Page, portal: services.Portal, *, is_organizations: bool = False) -> None:
+    """Open the form on the page where keys of its kind are issued."""
+    path, title = ("organization/keys", "New organization key") if is_organizations else ("integrations", "New API key")
+    page.goto(f"{portal.url}/{path}/")
+    page.get_by_role("link", name=title).first.click()
+    expect(sheet(page).get_by_role("heading", name=title)).to_be_visible()
 
 
 def issue_key(
@@ -206,7 +208,7 @@ def issue_key(
     permissions: Sequence[str] = ("projects:read",),
 ) -> str:
     """Issue a key and return it as its reveal shows it; the reveal is left open."""
-    open_issue_form(page, portal)
+    open_issue_form(page, portal, is_organizations=not project)
     fill_issue_form(page, name, project=project, permissions=permissions)
     sheet(page).get_by_role("button", name="Issue key").click()
     return revealed(page)
