@@ -80,7 +80,11 @@ class PresentedKey:
         """How many requests it may make; None if there are no limits, which costs no more than this to know."""
         return limiting.of_row(self.per_second, self.per_minute, self.per_day)
 
-    @property
+    @cached_property
+    def is_bound_to_networks(self) -> bool:
+        return bool(self.networks) or self.network_policy is not None
+
+    @cached_property
     def is_publishable(self) -> bool:
         return self.kind == ApiKey.Kind.PUBLISHABLE
 

@@ -85,7 +85,7 @@ def send_again(page: Page, key: str) -> None:
 
 
 def inventory_key(page: Page, portal: Portal) -> str:
-    open_issue_form(page, portal)
+    open_issue_form(page, portal, is_organizations=True)
     fill_issue_form(page, "inventory", permissions=["keys:read"])
     sheet(page).get_by_role("button", name="Issue key").click()
     expect(heading(page, "Copy your key now")).to_be_visible()
