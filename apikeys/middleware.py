@@ -15,7 +15,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.http import http_date
 
-from apikeys import actions, recording
+from apikeys import actions, cors, limits, recording
 from apikeys.authentication import keys_in_query, path_without_keys, presented_key
 from apikeys.models import EXPIRES_SOON
 from apikeys.presented import PresentedKey
@@ -72,7 +72,13 @@ class ApiKeyMiddleware:
         if settings.SECURE_SSL_REDIRECT and request.path_info not in PROBE_PATHS and not request.is_secure():
             # Django's middleware redirects it.
             return self.get_response(request)
-        return self._answer(request) if is_machine(request) else self.get_response(request)
+        if not is_machine(request):
+            return self.get_response(request)
+        request.is_from_browser = cors.is_from_browser(request.META)
+        response = self._answer(request)
+        if request.is_from_browser:
+            cors.share(request, response)
+        return response
 
     def _answer(self, request: ApiRequest) -> HttpResponseBase:
         if request.path_info in PROBE_PATHS:
@@ -82,6 +88,8 @@ class ApiKeyMiddleware:
             refuse_exposed(request)
             if request.path_info in PUBLIC_API_PATHS:
                 return _protected(self.call_view(request))
+            if request.is_from_browser and (answer := cors.preflight(request)):
+                return _protected(answer)
             authenticate(request, at)
         except Problem as problem:
             return _protected(_recorded(request, at, problem_response(request, problem)))
@@ -90,6 +98,8 @@ class ApiKeyMiddleware:
         else:
             response = _recorded(request, at, self.call_view(request))
         _announce_end(response, request.api_key, at)
+        if request.api_key.limits:
+            _announce_limits(response, request)
         return _protected(response)
 
     def _recorded_before(self, request: ApiRequest, at: datetime) -> HttpResponseBase:
@@ -134,6 +144,12 @@ def _announce_end(response: HttpResponseBase, api_key: PresentedKey, at: datetim
     response["Key-Expires"] = moment
     if api_key.ends_at - at <= EXPIRES_SOON:
         response["Sunset"] = moment
+
+
+def _announce_limits(response: HttpResponseBase, request: ApiRequest) -> None:
+    """Tell a client how it stands with the limits of its key, whatever the answer is."""
+    for name, value in request.limit_headers.items():
+        response[name] = value
 
 
 def _transport_security() -> str:
@@ -182,13 +198,30 @@ def _mark_exposed(api_key: PresentedKey, at: datetime) -> None:
 
 
 def _note_reappearance(api_key: PresentedKey, at: datetime) -> None:
-    """Remember, once, that a key is used though its rotation has ended: that is an incident, and no reason to wait."""
-    if api_key.reappeared_at or not api_key.retires_at or not (api_key.is_revoked or api_key.retires_at <= at):
+    """Remember, once, that a key is used though its rotation has ended: that is an incident, and no reason to wait.
+
+    Not of a publishable key: pages that browsers have kept go on with it for a while, and everyone can read it anyway.
+    """
+    if api_key.is_publishable or api_key.reappeared_at or not api_key.retires_at:
         return
+    if not (api_key.is_revoked or api_key.retires_at <= at):
+        return
+    set_actor(api_key.actor)
     try:
         actions.note_reappearance(key_id=api_key.id, at=at)
     except Error as error:
         log.error("api_key.reappearance_not_recorded", prefix=api_key.label, reason=type(error).__name__)  # noqa: TRY400 - the name says it all
+
+
+def _note_browser(api_key: PresentedKey, at: datetime) -> None:
+    """Remember, once, that a secret key came from a browser; that it is refused does not wait for this."""
+    if api_key.is_publishable or api_key.in_browser_at or api_key.is_revoked:
+        return
+    set_actor(api_key.actor)
+    try:
+        actions.mark_seen_in_browser(key_id=api_key.id, at=at)
+    except Error as error:
+        log.error("api_key.browser_not_recorded", prefix=api_key.label, reason=type(error).__name__)  # noqa: TRY400 - the name says it all
 
 
 def authenticate(request: ApiRequest, at: datetime) -> None:
@@ -206,9 +239,40 @@ def authenticate(request: ApiRequest, at: datetime) -> None:
     if verification.key:
         request.api_key = verification.key
         _note_reappearance(verification.key, at)
+        if request.is_from_browser:
+            _note_browser(verification.key, at)
     if verification.outcome is not Outcome.ACCEPTED or verification.key is None:
         log.info("api_key.auth_failed", prefix=verification.prefix, code=verification.outcome.value)
         wait = {"Retry-After": str(verification.retry_after)} if verification.retry_after else {}
         raise Problem(verification.outcome.value, headers=wait)
+    if request.is_from_browser:
+        _check_page(request, verification.key)
+    if verification.key.limits:
+        _charge(request, verification.key, at)
     request.principal = verification.key.principal
     set_actor(verification.key.actor)
+
+
+def _check_page(request: ApiRequest, api_key: PresentedKey) -> None:
+    """Refuse a good key that must not come from a browser, or not from this page.
+
+    :raises Problem: `secret_key_in_browser`, `origin_not_allowed`.
+    """
+    try:
+        cors.check_page(request, api_key)
+    except Problem as problem:
+        log.warning("api_key.auth_failed", prefix=request.log_fields["prefix"], code=problem.code)
+        raise
+
+
+def _charge(request: ApiRequest, api_key: PresentedKey, at: datetime) -> None:
+    """Count a request of a key that has limits.
+
+    :raises Problem: `rate_limited`, `quota_exceeded`.
+    """
+    state = limits.charge(api_key, at=at)
+    if state is None:
+        return
+    if state.code:
+        raise Problem(state.code, headers=state.headers)
+    request.limit_headers = state.headers

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 VARIABLE = "KEYPORTAL_KEY"
 PLACEHOLDER = f"${VARIABLE}"
+# What static/js/keyportal-client.js takes for the beginning of publishable keys, unless it is told.
+CLIENT_PREFIX = "kp_pk_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,18 @@ def snippets(key: str, *, url: str) -> list[Snippet]:
     ]
 
 
-def browser_snippets(key: str, *, url: str) -> list[Snippet]:
-    """Return the snippets that put a publishable key into a web page, with the client that keyportal serves."""
+def browser_snippets(key: str, *, url: str, prefix: str = CLIENT_PREFIX) -> list[Snippet]:
+    """Return the snippets that put a publishable key into a web page, with the client that keyportal serves.
+
+    :param prefix: how publishable keys of this installation begin, which the client has to be told.
+    """
+    options = "" if prefix == CLIENT_PREFIX else f', prefix: "{prefix}"'
     return [
         Snippet(
             "javascript",
             "JavaScript",
             f'import {{ KeyportalClient }} from "{url}/static/js/keyportal-client.js";\n\n'
-            f'const client = new KeyportalClient({{ url: "{url}", key: "{key}" }});\n'
+            f'const client = new KeyportalClient({{ url: "{url}", key: "{key}"{options} }});\n'
             "console.log(await client.whoami());\n",
         ),
         Snippet("env", ".env file", f"{VARIABLE}={key}\n", filename="keyportal.env"),

@@ -59,6 +59,8 @@ class ApiRequest(PortalRequest):
     api_key: "PresentedKey"
     # What the answer tells of the key's limits, if it has any.
     limit_headers: Mapping[str, str]
+    # Whether a browser says that it sent this; known once the call is known to stand on its own.
+    is_from_browser: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "key_retired": ProblemType(
         401,
         "This API key has a successor and has retired",
-        "It was rotated, and the time in which both worked is over. Use its successor; if that is lost, rotate again.",
+        "It was rotated, and the time in which both worked is over. Use its successor; if that is lost, rotate the successor.",
     ),
     "key_expired": ProblemType(401, "This API key has expired", "Issue a new key and replace this one."),
     "key_disabled": ProblemType(
@@ -135,6 +137,17 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "This API key may not come from this address",
         "The key, or its organization, names the networks that it may come from. Call from one of them, "
         "or ask an admin to add this one.",
+    ),
+    "secret_key_in_browser": ProblemType(
+        403,
+        "This API key must not be in a browser",
+        "It is a secret key and came from a web page, whose visitors can all read it. Replace it, revoke it, and use a "
+        "publishable key in the page; or call from a server, without the headers `Origin` and `Sec-Fetch-Site`.",
+    ),
+    "origin_not_allowed": ProblemType(
+        403,
+        "Pages of this origin may not use this API key",
+        "A publishable key names the origins whose pages may use it. Add this one, or use the key of this page.",
     ),
     "environment_not_accepted": ProblemType(
         403,
@@ -188,8 +201,46 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "No key can act for this service account",
         "It has to be of the key's team, running, and with a steward in the team; its role may not be above yours.",
     ),
+    "policy_forbids": ProblemType(
+        403,
+        "The organization's policy does not allow such a key",
+        "The detail says which rule. Ask for a key within it, or a super admin to change the policy.",
+    ),
     "key_already_issued": ProblemType(409, "This form has issued its key before", "Look for it in the list of keys."),
     "key_already_revoked": ProblemType(409, "This API key was revoked before", "Revocation is final."),
+    "widening_refused": ProblemType(
+        409,
+        "A key is only ever narrowed",
+        "It may be renamed, and allowed less. Issue a successor for more, and retire this one.",
+    ),
+    "selection_changed": ProblemType(
+        409,
+        "Other keys pass the filter now than in the preview",
+        "Nothing was done. Ask for the preview again, look at it, and send its digest.",
+    ),
+    "key_not_active": ProblemType(
+        409, "This API key has ended", "There is nothing to change about it. Issue a new one where it is still wanted."
+    ),
+    "name_taken": ProblemType(409, "There is one of this name already", "Choose another name."),
+    "steward_not_in_team": ProblemType(
+        409,
+        "The steward is not in the team",
+        "Who answers for a service account has to be a member of its team. Name one who is.",
+    ),
+    "service_account_already_stopped": ProblemType(
+        409,
+        "This service account was stopped before",
+        "Stopping is final. Create another one where it is still wanted.",
+    ),
+    "successor_in_use": ProblemType(
+        409,
+        "This API key has a successor that is in use",
+        "Its secret is not replaced, since that would lock out whoever uses it. Rotate the successor instead, "
+        "or end this key.",
+    ),
+    "not_rotating": ProblemType(
+        409, "No rotation of this API key is under way", "It has no successor that it works beside, or it has ended."
+    ),
     "csrf_failed": ProblemType(
         403,
         "The request did not prove that it came from our own page",

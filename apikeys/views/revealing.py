@@ -6,6 +6,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from apikeys import shapes
 from apikeys.keyformat import Key
 from apikeys.models import ApiKey
 from apikeys.snippets import browser_snippets, snippets
@@ -16,12 +17,15 @@ from keyportal.pages import fragment
 def reveal(request: MemberRequest, api_key: ApiKey, key: Key) -> HttpResponse:
     """Show a key. It is not redirected to, not stored, and not rendered again; the view is marked `never_cache`."""
     revealed = key.reveal()
-    is_publishable = api_key.kind == ApiKey.Kind.PUBLISHABLE
-    ready = browser_snippets if is_publishable else snippets
+    url = settings.KEYPORTAL_URL
+    if api_key.kind == ApiKey.Kind.PUBLISHABLE:
+        ready = browser_snippets(revealed, url=url, prefix=shapes.publishable_prefix())
+    else:
+        ready = snippets(revealed, url=url)
     context = {
         "api_key": api_key,
         "key": revealed,
-        "snippets": ready(revealed, url=settings.KEYPORTAL_URL),
+        "snippets": ready,
         "done_url": f"{list_url(api_key)}{urlencode({'issued': str(api_key.pk)})}",
     }
     return render(request, fragment("apikeys/key_revealed.html", request), context)
@@ -32,5 +36,5 @@ def list_url(api_key: ApiKey) -> str:
     if api_key.scope == ApiKey.Scope.ORG:
         return f"{reverse('organization-keys')}?"
     if api_key.kind == ApiKey.Kind.PUBLISHABLE:
-        return f"{reverse('project-detail', args=[api_key.project_id])}?{urlencode({'kind': 'publishable'})}&"
+        return f"{reverse('project-sdk-keys', args=[api_key.project_id])}?"
     return f"{reverse('key-list')}?"

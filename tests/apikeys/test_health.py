@@ -24,6 +24,8 @@ def health(**fields: datetime | None) -> tuple[str, str, str]:
         ({"expires_at": NOON}, ("expired", "Expired", "mute")),
         ({"disabled_at": NOON}, ("disabled", "Disabled", "warn")),
         ({"exposed_at": NOON}, ("exposed", "Exposed", "bad")),
+        ({"in_browser_at": NOON}, ("in_browser", "In a browser", "bad")),
+        ({"exposed_at": NOON, "in_browser_at": NOON}, ("exposed", "Exposed", "bad")),
         ({"expires_at": NOON + SECOND}, ("expiring", "Expires in less than a day", "warn")),
         ({"expires_at": NOON + DAY}, ("expiring", "Expires in 1 day", "warn")),
         ({"expires_at": NOON + 14 * DAY}, ("expiring", "Expires in 14 days", "warn")),
