@@ -7,7 +7,7 @@ from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
-from accounts.models import Team, TeamMembership, TeamQuerySet, User
+from accounts.models import Project, Team, TeamMembership, TeamQuerySet, User
 from accounts.passwords import MAX_LENGTH
 from keyportal import names
 
@@ -82,6 +82,12 @@ class TeamForm(forms.Form):
 class ProjectForm(forms.Form):
     name = NameField(widget=forms.TextInput(attrs={"placeholder": "Checkout service", "autofocus": True}))
     team = forms.ModelChoiceField(Team.objects.none(), empty_label="Choose a team")
+    environments = forms.ChoiceField(
+        required=False, choices=Project.Environments.choices, label="Keys that it accepts", initial="any"
+    )
+
+    def clean_environments(self) -> str:
+        return self.cleaned_data["environments"] or Project.Environments.ANY.value
 
     def __init__(self, *args: Any, teams: TeamQuerySet, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,3 +101,42 @@ class InvitationForm(forms.Form):
         max_length=254, widget=forms.EmailInput(attrs={"placeholder": "dana@example.com", "autofocus": True})
     )
     role = forms.ChoiceField(choices=[*reversed(TeamMembership.ROLES)], widget=forms.RadioSelect, initial="developer")
+
+
+class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg] # not generic where it runs
+    """One of the people of a team."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.name} ({obj.email})" if obj.name else str(obj.email)
+
+
+class StewardForm(forms.Form):
+    """What can be changed about a service account."""
+
+    name = NameField(
+        help_text="What it is for, such as the pipeline or the service that has its keys.",
+        widget=forms.TextInput(attrs={"placeholder": "ci-deployer", "autofocus": True, "autocomplete": "off"}),
+    )
+    steward = PersonField(
+        User.objects.none(),
+        empty_label="Choose a member of the team",
+        help_text="Answers for it. If they leave the team, its keys go on working, and it gets no new ones.",
+    )
+
+    def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = cast("forms.ModelChoiceField[User]", self.fields["steward"])
+        field.queryset = User.objects.filter(memberships__team_memberships__team=team, is_active=True).order_by("email")
+
+
+class ServiceAccountForm(StewardForm):
+    """A new service account."""
+
+    role = forms.ChoiceField(
+        choices=[*reversed(TeamMembership.ROLES)],
+        widget=forms.RadioSelect,
+        initial="developer",
+        help_text="Its keys do at most what a person of this role may do in the team.",
+    )
+
+    field_order = ("name", "role", "steward")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils.functional import cached_property
 from uuid_utils.compat import uuid7
@@ -247,8 +247,26 @@ class ServiceAccountQuerySet(models.QuerySet["ServiceAccount"]):
             return accounts.none()
         return accounts if principal.sees_organization else accounts.filter(team_id__in=principal.team_ids)
 
+    def with_stewards(self) -> Self:
+        """Read along whether the steward is in the team now, as `is_steward_there`."""
+        there = _stewards(OuterRef("team"), OuterRef("steward"))
+        return self.select_related("team", "steward").annotate(is_steward_there=models.Exists(there))
+
+    def usable_by(self, principal: "Principal") -> Self:
+        """Those for which the caller can issue a key: running, with a steward, and of no greater role than theirs."""
+        accounts = self.visible_to(principal).with_stewards().filter(stopped_at=None, is_steward_there=True)
+        if principal.is_super_admin:
+            return accounts
+        as_admin = Q(team_id__in=principal.team_ids_as(Role.TEAM_ADMIN))
+        return accounts.filter(as_admin | Q(team_id__in=principal.team_ids, role=Role.DEVELOPER))
+
     def by_name(self) -> Self:
         return self.order_by(Lower("team__name"), Lower("name"), "id")
+
+
+def _stewards(team: Any, user: Any) -> models.QuerySet[TeamMembership]:
+    """Return the membership by which a person may be the steward of a team's service accounts, if they have one."""
+    return TeamMembership.objects.filter(team=team, membership__user=user, membership__user__is_active=True)
 
 
 class ServiceAccount(models.Model):
@@ -280,7 +298,7 @@ class ServiceAccount(models.Model):
     @property
     def has_steward(self) -> bool:
         """Whether its steward is in the team now; asks the database."""
-        return TeamMembership.objects.filter(team_id=self.team_id, membership__user_id=self.steward_id).exists()
+        return _stewards(self.team_id, self.steward_id).exists()
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):

@@ -119,8 +119,11 @@ def _track_organizations() -> None:
         label=lambda row: row.name,
         place=lambda row: Place(row.team.organization_id, row.team_id),
         fields=["name", "team", "role", "steward", "stopped_at"],
-        event=lambda changes: "service_account.stopped" if "stopped_at" in changes else None,
-        sentences={"service_account.stopped": "A service account was stopped; its keys have been refused since."},
+        event=_service_account_event,
+        sentences={
+            "service_account.steward_changed": "Someone else answers for a service account from now on.",
+            "service_account.stopped": "A service account was stopped; its keys have been refused since.",
+        },
     )
 
 
@@ -161,6 +164,11 @@ def _organization_event(changes: Mapping[str, Change]) -> str | None:
         "permission_catalogue": "organization.catalogue_changed",
         "network_policy": "organization.networks_changed",
     }
+    return next((event for field, event in named.items() if field in changes), None)
+
+
+def _service_account_event(changes: Mapping[str, Change]) -> str | None:
+    named = {"stopped_at": "service_account.stopped", "steward_id": "service_account.steward_changed"}
     return next((event for field, event in named.items() if field in changes), None)
 
 

@@ -16,7 +16,7 @@ from requests import RequestException
 
 from accounts.middleware import organization_not_required
 from accounts.recent import recent_sign_in_required
-from accounts.views import entrance, invitations, teams
+from accounts.views import entrance, invitations, service_accounts, teams
 
 log = structlog.get_logger("accounts")
 View = Callable[..., HttpResponseBase]
@@ -51,8 +51,15 @@ urlpatterns = [
     path("invitations/<str:token>/", invitations.invitation_open, name="invitation-open"),
     path("teams/", teams.team_list, name="team-list"),
     path("teams/new/", teams.team_create, name="team-create"),
-    path("teams/<uuid:team_id>/", teams.team_detail, name="team-detail"),
     path("teams/<uuid:team_id>/invite/", invitations.invitation_create, name="invitation-create"),
+    path(
+        "teams/<uuid:team_id>/service-accounts/new/",
+        service_accounts.service_account_create,
+        name="service-account-create",
+    ),
+    path(
+        "service-accounts/<uuid:account_id>/edit/", service_accounts.service_account_edit, name="service-account-edit"
+    ),
     path("projects/", teams.project_list, name="project-list"),
     path("projects/new/", teams.project_create, name="project-create"),
     path("organization/switch/", entrance.organization_switch, name="organization-switch"),

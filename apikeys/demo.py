@@ -15,10 +15,19 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import actions as people
-from accounts.models import Installation, Organization, OrganizationMembership, Project, Role, Team, User
+from accounts.models import (
+    Installation,
+    Organization,
+    OrganizationMembership,
+    Project,
+    Role,
+    ServiceAccount,
+    Team,
+    User,
+)
 from accounts.principals import Principal, principal_of
 from apikeys import actions, demo_uses
-from apikeys.demo_stories import PEOPLE, STORIES, TEAMS, WORDS, Story
+from apikeys.demo_stories import ACCOUNTS, PEOPLE, STORIES, TEAMS, WORDS, Story
 from apikeys.models import ApiKey
 from audit import uses
 from audit.context import Actor, audit_context
@@ -41,6 +50,7 @@ class Cast:
     members: dict[str, OrganizationMembership] = field(default_factory=dict)
     places: dict[str, Organization | Team | Project] = field(default_factory=dict)
     teams: dict[str, Team] = field(default_factory=dict)
+    accounts: dict[str, ServiceAccount] = field(default_factory=dict)
     keys: dict[str, ApiKey] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(20))  # noqa: S311 - addresses, no secrets
 
@@ -62,6 +72,7 @@ def seed(now: datetime | None = None) -> list[SignIn]:
             cast = Cast(now, people.create_organization(name="Northwind Labs", at=start))
             cast.places["org"] = cast.organization
             sign_ins = list(_people(cast, start))
+            _accounts(cast, start)
         for moment in sorted(_history(cast), key=lambda moment: moment.at):
             with audit_context(actor=moment.actor, address=cast.address(), at=moment.at):
                 moment.act(moment.at)
@@ -111,6 +122,20 @@ def _join(cast: Cast, team: str, user: User, role: Role, at: datetime) -> None:
         people.add_to_team(team=cast.teams[team], user=user, role=role, at=at)
 
 
+def _accounts(cast: Cast, at: datetime) -> None:
+    for name, (team, role, first) in ACCOUNTS.items():
+        steward = cast.principal(first)
+        with audit_context(actor=steward.as_actor(), address=cast.address(), at=at):
+            cast.accounts[name] = people.create_service_account(
+                principal=steward,
+                team=cast.teams[team],
+                name=name,
+                role=role,
+                steward=cast.members[first].user,
+                at=at,
+            )
+
+
 def _history(cast: Cast) -> Iterator[Moment]:
     """Yield what happens to the keys, to be put in order of time."""
     for story in STORIES:
@@ -138,6 +163,7 @@ def _issue(cast: Cast, story: Story, issuer: Principal, at: datetime) -> None:
         place=cast.places[story.place],
         environment=story.environment,
         permissions=story.permissions,
+        service_account=cast.accounts.get(story.account),
         expires_at=at + timedelta(days=story.expires_in_days) if story.expires_in_days else None,
         at=at,
     )

@@ -9,6 +9,8 @@ TEAMS = {
     "Platform": ("Deployments", "Observability"),
     "Mobile": ("iOS app", "Android app"),
 }
+# Service accounts by name: their team, their role, and who is their steward.
+ACCOUNTS = {"argo-cd": ("Platform", Role.TEAM_ADMIN, "priya"), "release-train": ("Mobile", Role.DEVELOPER, "jonas")}
 # Name, role, and the team for those who have one; the first of each role is whose sign-in is printed.
 PEOPLE: tuple[tuple[str, Role, str], ...] = (
     ("Alice Okafor", Role.SUPER_ADMIN, ""),
@@ -107,6 +109,7 @@ class Story(NamedTuple):
     ending: str = ""
     ended: int = 0
     environment: str = "live"
+    account: str = ""
 
 
 READ = ("projects:read", "deployments:read", "operations:read")
@@ -131,7 +134,16 @@ STORIES: tuple[Story, ...] = (
     ),
     Story("ledger-reconciliation-job", "Ledger", "bob", ("*",), 115, None, 0.05),
     Story("checkout-webhook-relay", "Checkout", "bob", ("webhook:receive",), 20, 365, 0.03),
-    Story("argo-cd-production", "Deployments", "priya", ("deployments:read", "deployments:write"), 58, 90, 0.004),
+    Story(
+        "argo-cd-production",
+        "Deployments",
+        "priya",
+        ("deployments:read", "deployments:write"),
+        58,
+        90,
+        0.004,
+        account="argo-cd",
+    ),
     Story("argo-cd-staging", "Deployments", "omar", ("deployments:read",), 58, 90, 0.1, environment="test"),
     Story("terraform-cloud", "Platform", "priya", ("deployments:read", "deployments:write"), 33, 180, 0.3),
     Story("grafana-annotations", "Observability", "chloe", ("operations:read",), 118, None, 0.02),

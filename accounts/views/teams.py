@@ -1,12 +1,11 @@
-"""Pages about teams and projects."""
+"""Pages about teams and projects. Those of one team or project show its keys, and so are in `apikeys`."""
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 from django.views.decorators.vary import vary_on_headers
@@ -47,22 +46,6 @@ def team_create(request: MemberRequest) -> HttpResponse:
         except actions.NameTaken:
             form.add_error("name", "There is a team of this name already. Choose another name.")
     return form_page(request, "accounts/team_form.html", form)
-
-
-@require_GET
-def team_detail(request: MemberRequest, team_id: UUID) -> HttpResponse:
-    team = get_object_or_404(Team.objects.visible_to(request.principal), pk=team_id)
-    members = team.memberships.select_related("membership__user").order_by("-role", "membership__user__email")
-    may_manage = request.principal.administers(team.pk)
-    invitations = team.invitations.pending(at=timezone.now()).select_related("invited_by").order_by("-created_at")
-    context = {
-        "team": team,
-        "members": members,
-        "projects": team.projects.by_name(),
-        "invitations": invitations if may_manage else [],
-        "may_manage": may_manage,
-    }
-    return render(request, "accounts/team_detail.html", context)
 
 
 @require_GET

@@ -1,18 +1,8 @@
 """Why an action was not carried out: what the API answers, and what a form says and beside which field."""
 
 from collections.abc import Collection
-from typing import ClassVar
 
-
-class Refused(Exception):
-    """An action was refused. Its text is a sentence that says what to do, and never what was sent."""
-
-    code: ClassVar[str] = "forbidden"
-    field: ClassVar[str] = ""  # of the form to which the sentence belongs; empty for the form as a whole
-    sentence: ClassVar[str] = ""
-
-    def __init__(self, sentence: str = "") -> None:
-        super().__init__(sentence or self.sentence)
+from accounts.actions.refusals import Refused
 
 
 class ScopeNotAllowed(Refused):
@@ -80,6 +70,47 @@ class ServiceAccountNotUsable(Refused):
     code, field = "service_account_not_usable", "service_account"
 
 
+class EditNotAllowed(Refused):
+    """The caller sees the key but may not change it."""
+
+    code = "forbidden"
+    sentence = "Only its issuer or an admin of its team may change this key."
+
+
+class WideningRefused(Refused):
+    """A key would be able to do more than it was issued for; `field` says in what."""
+
+    code = "widening_refused"
+
+    def __init__(self, sentence: str, field: str) -> None:
+        super().__init__(f"{sentence} A key is only ever narrowed: issue a successor for more.")
+        self.field = field
+
+
+class PolicyForbids(Refused):
+    """The organization's policy does not allow such a key; the sentence says which of its rules."""
+
+    code = "policy_forbids"
+
+    def __init__(self, sentence: str, field: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+class SuperAdminOnly(Refused):
+    """What rules over all keys of an organization is its super admin's to change."""
+
+    code = "forbidden"
+    sentence = "Only a super admin, or an organization key with org:write, changes this. Ask one for it."
+
+
+class NoSuchPermission(Refused):
+    """The organization has added no permission of this name; built-in ones stay as they are."""
+
+    code = "not_found"
+    sentence = "No permission of this name was added here. Those that are built in stay as they are."
+
+
 class KeyAlreadyIssued(Refused):
     """The form was sent twice: its key exists, and was shown."""
 
@@ -99,3 +130,67 @@ class RevokeNotAllowed(Refused):
 
     code = "forbidden"
     sentence = "Only its issuer or an admin of its team may revoke this key."
+
+
+class KeyNotActive(Refused):
+    """The key has ended, so that there is nothing to change about it."""
+
+    code = "key_not_active"
+    sentence = "The key has ended. Issue a new one where it is still wanted."
+
+
+class SelectionChanged(Refused):
+    """Many keys were to be ended, and they are not the ones of the preview any more."""
+
+    code, field = "selection_changed", "filter"
+    sentence = "Other keys pass the filter now than in the preview, or in other states. Look at them again."
+
+
+class NotSelectable(Refused):
+    """The keys that pass a filter are not ended at once; the sentence says why."""
+
+    code, field = "invalid_field", "filter"
+
+
+class HandOverNotAllowed(Refused):
+    """The caller sees the key but may not say for whom it acts."""
+
+    code, field = "forbidden", "service_account"
+    sentence = "Only its issuer or an admin of its team may hand over this key."
+
+
+class NotForServiceAccounts(Refused):
+    """A key that means "whatever its issuer may" would mean something else for a service account."""
+
+    code, field = "permission_not_grantable", "service_account"
+    sentence = (
+        "The key may do whatever its issuer may (*), which would become whatever the service account may. "
+        "Issue a new key for the account, with the permissions that it needs."
+    )
+
+
+class RotationNotAllowed(Refused):
+    """The caller sees the key but may not rotate it."""
+
+    code = "forbidden"
+    sentence = "Only its issuer, or an admin whose role is not below the key's, may rotate this key."
+
+
+class SuccessorInUse(Refused):
+    """The successor of the key works somewhere, so that its secret cannot be replaced."""
+
+    code = "successor_in_use"
+    sentence = "This key has a successor that is in use. Rotate the successor instead, or end this key."
+
+
+class NotRotating(Refused):
+    """No rotation of the key is under way, so there is none to end or to extend."""
+
+    code = "not_rotating"
+    sentence = "The key has no successor that it works beside, or it has ended."
+
+
+class ExtensionNotPossible(Refused):
+    """A rotated key cannot work on until the moment that was chosen; the sentence says until when it can."""
+
+    code, field = "invalid_field", "retires_at"

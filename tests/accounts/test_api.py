@@ -86,6 +86,7 @@ def test_project_has_these_members_and_no_others(client: Client, keys: dict[str,
         "id": str(project.pk),
         "name": "Checkout",
         "team": {"id": str(project.team.pk), "name": "Payments"},
+        "environments": "any",
         "created_at": "2026-03-02T12:00:00Z",
     }
     assert client.get(f"/v1/projects/{project.pk}", headers=keys["project"]).json() == expected

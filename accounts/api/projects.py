@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from ninja import Router, Schema
+from ninja import Field, Router, Schema
 
 from accounts.models import Project
 from keyportal.http import ApiRequest, Problem
@@ -21,6 +21,7 @@ class ProjectItem(Schema):
     id: UUID
     name: str
     team: TeamItem
+    environments: str = Field(description="Keys of which environments it accepts: `any`, `live` or `test`.")
     created_at: datetime
 
 

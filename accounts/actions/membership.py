@@ -1,0 +1,122 @@
+"""What people are in a team and an organization, and leaving them.
+
+Every request reads the roles anew, so each of these holds on the very next one: of a session, and of every key that
+acts for the person.
+"""
+
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.actions.refusals import LastSuperAdmin, NotAllowed, NotAMember
+from accounts.models import Invitation, Organization, OrganizationMembership, Role, TeamMembership
+from accounts.principals import Principal
+
+
+@transaction.atomic
+def change_team_role(*, principal: Principal, team_membership: TeamMembership, role: Role) -> TeamMembership:
+    """Make someone an admin or a developer of a team.
+
+    :raises NotAllowed: unless the caller is a person who administers the team and is not below the member.
+    :raises NotAMember: if they left first.
+    """
+    current = _in_team(principal, team_membership)
+    current.role = role
+    current.save(update_fields=["role"])
+    return current
+
+
+@transaction.atomic
+def remove_from_team(*, principal: Principal, team_membership: TeamMembership) -> None:
+    """Take someone out of a team; they stay in the organization, and in its other teams.
+
+    :raises NotAllowed: as `change_team_role` does.
+    :raises NotAMember: if they left first.
+    """
+    current = _in_team(principal, team_membership)
+    _withdraw_invitations(current.membership, team_id=current.team_id)
+    current.delete()
+
+
+@transaction.atomic
+def change_organization_role(
+    *, principal: Principal, membership: OrganizationMembership, role: Role
+) -> OrganizationMembership:
+    """Make someone a super admin, or no more than a member.
+
+    :raises NotAllowed: unless the caller is a super admin, and no key.
+    :raises NotAMember: if they left first.
+    :raises LastSuperAdmin: if there would be none left.
+    """
+    current = _in_organization(principal, membership)
+    if role != Role.SUPER_ADMIN:
+        _require_another_super_admin(current)
+    current.role = role
+    current.save(update_fields=["role"])
+    return current
+
+
+@transaction.atomic
+def remove_from_organization(*, principal: Principal, membership: OrganizationMembership) -> None:
+    """Take someone out of the organization and all of its teams.
+
+    :raises NotAllowed: unless the caller is a super admin, and no key.
+    :raises NotAMember: if they left first.
+    :raises LastSuperAdmin: if there would be none left.
+    """
+    current = _in_organization(principal, membership)
+    _require_another_super_admin(current)
+    _withdraw_invitations(current)
+    current.delete()
+
+
+def may_change(principal: Principal, team_membership: TeamMembership) -> bool:
+    """Say whether a caller may change or end a membership; it must have been read with its team and membership.
+
+    Nobody touches someone above them: what a super admin is in a team is for super admins to say.
+    """
+    team = team_membership.team
+    if principal.is_key or team.organization_id != principal.organization_id:
+        return False
+    is_above = team_membership.membership.is_super_admin and not principal.is_super_admin
+    return principal.administers(team.pk) and not is_above
+
+
+def _in_team(principal: Principal, team_membership: TeamMembership) -> TeamMembership:
+    """Return the membership as it is stored now, locked, if the caller may change it."""
+    rows = TeamMembership.objects.select_for_update(of=("self",)).select_related("team", "membership__user")
+    current = rows.filter(pk=team_membership.pk).first()
+    if current is None:
+        raise NotAMember
+    if not may_change(principal, current):
+        raise NotAllowed
+    return current
+
+
+def _in_organization(principal: Principal, membership: OrganizationMembership) -> OrganizationMembership:
+    """Return the membership as it is stored now, if the caller may change it; one change at a time."""
+    if principal.is_key or not principal.is_super_admin or membership.organization_id != principal.organization_id:
+        raise NotAllowed("Only a super admin changes who is in the organization, and as what.")
+    # The organization is locked, so that two super admins who demote each other at once do not both succeed.
+    Organization.objects.select_for_update(no_key=True).get(pk=membership.organization_id)
+    rows = OrganizationMembership.objects.select_for_update(of=("self",)).select_related("user")
+    current = rows.filter(pk=membership.pk).first()
+    if current is None:
+        raise NotAMember
+    return current
+
+
+def _require_another_super_admin(membership: OrganizationMembership) -> None:
+    admins = OrganizationMembership.objects.filter(
+        organization=membership.organization_id, role=Role.SUPER_ADMIN, user__is_active=True
+    )
+    if membership.is_super_admin and not admins.exclude(pk=membership.pk).exists():
+        raise LastSuperAdmin
+
+
+def _withdraw_invitations(membership: OrganizationMembership, *, team_id: UUID | None = None) -> None:
+    """Void the links that would bring who leaves back in."""
+    invitations = Invitation.objects.select_for_update().filter(email=membership.user.email, accepted_at=None)
+    here = invitations.filter(team__organization=membership.organization_id)
+    for invitation in here.filter(team=team_id) if team_id else here:
+        invitation.delete()

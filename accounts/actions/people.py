@@ -1,0 +1,78 @@
+"""Making organizations and people, and putting people into them."""
+
+from datetime import datetime
+
+from allauth.account.models import EmailAddress
+from django.db import IntegrityError, transaction
+
+from accounts.actions.refusals import AccountExists, AlreadyMember, AlreadySetUp
+from accounts.models import Installation, Organization, OrganizationMembership, Role, Team, TeamMembership, User
+from audit.context import happening_in
+
+
+@transaction.atomic
+def set_up(*, organization_name: str, email: str, password: str, at: datetime) -> OrganizationMembership:
+    """Make the first organization and its super admin, once in the life of an installation.
+
+    :raises AlreadySetUp: if there is a user, or another set-up is won by someone else at this moment.
+    """
+    if User.objects.exists():
+        raise AlreadySetUp
+    try:
+        with transaction.atomic():
+            Installation.objects.create(set_up_at=at)
+    except IntegrityError as error:
+        raise AlreadySetUp from error
+    organization = create_organization(name=organization_name, at=at)
+    with happening_in(organization.pk):
+        user = create_user(email=email, password=password, at=at)
+    return add_to_organization(organization=organization, user=user, role=Role.SUPER_ADMIN, at=at)
+
+
+@transaction.atomic
+def create_organization(*, name: str, at: datetime) -> Organization:
+    return Organization.objects.create(name=name.strip(), created_at=at)
+
+
+@transaction.atomic
+def create_user(*, email: str, password: str | None, at: datetime, name: str = "") -> User:
+    """Make an account; without a password its owner signs in through a provider.
+
+    :raises AccountExists: if the address has an account, in whatever case it is written.
+    """
+    if User.objects.filter(email__iexact=email.strip()).exists():
+        raise AccountExists
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(email, password, name=name.strip(), created_at=at)
+    except IntegrityError as error:
+        raise AccountExists from error
+    EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
+    return user
+
+
+@transaction.atomic
+def add_to_organization(*, organization: Organization, user: User, role: Role, at: datetime) -> OrganizationMembership:
+    """Give a person a role in an organization; one who is a member already keeps the greater role."""
+    membership, is_new = OrganizationMembership.objects.select_for_update().get_or_create(
+        organization=organization, user=user, defaults={"role": role, "created_at": at}
+    )
+    if not is_new and role == Role.SUPER_ADMIN and not membership.is_super_admin:
+        membership.role = role
+        membership.save(update_fields=["role"])
+    return membership
+
+
+@transaction.atomic
+def add_to_team(*, team: Team, user: User, role: Role, at: datetime) -> TeamMembership:
+    """Put a person into a team, and into its organization where they are not in it yet.
+
+    :raises AlreadyMember: if they are in the team.
+    """
+    membership = add_to_organization(organization=team.organization, user=user, role=Role.MEMBER, at=at)
+    team_membership, is_new = TeamMembership.objects.get_or_create(
+        team=team, membership=membership, defaults={"role": role, "created_at": at}
+    )
+    if not is_new:
+        raise AlreadyMember
+    return team_membership
