@@ -2,12 +2,14 @@
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 MAX_NETWORKS = 50
+# How many earlier networks are kept for keys that may still come from them: each call with a key reads them.
+MAX_EARLIER = 4
 
 
 class NotANetwork(ValueError):
@@ -49,12 +51,14 @@ def is_within(network: str, networks: Sequence[str]) -> bool:
 class NetworkPolicy:
     """Where the keys of an organization may come from.
 
-    Keys issued before `since` are left alone until `existing_from`, which may be the same moment.
+    Keys issued before `since` may come from where they could before, until `existing_from`, which may be the same
+    moment: from the networks of `before`, or from everywhere if there was no such policy.
     """
 
     networks: tuple[str, ...]
     since: datetime
     existing_from: datetime
+    before: "NetworkPolicy | None" = None
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> "NetworkPolicy | None":
@@ -62,16 +66,53 @@ class NetworkPolicy:
         if not stored.get("networks"):
             return None
         since, existing_from = (datetime.fromisoformat(stored[name]) for name in ("since", "existing_from"))
-        return cls(tuple(stored["networks"]), since, existing_from)
+        return cls(tuple(stored["networks"]), since, existing_from, cls.of(stored.get("before", {})))
 
     def as_stored(self) -> dict[str, Any]:
+        earlier = {"before": self.before.as_stored()} if self.before else {}
         return {
             "networks": list(self.networks),
             "since": self.since.isoformat(),
             "existing_from": self.existing_from.isoformat(),
-        }
+        } | earlier
 
     def allows(self, address: str, *, created_at: datetime, at: datetime) -> bool:
         """Say whether a key of some age may come from an address at a moment."""
-        is_grandfathered = created_at < self.since and at < self.existing_from
-        return is_grandfathered or is_inside(address, self.networks)
+        if is_inside(address, self.networks):
+            return True
+        if created_at >= self.since or at >= self.existing_from:
+            return False
+        return self.before is None or self.before.allows(address, created_at=created_at, at=at)
+
+
+def is_narrower(networks: Sequence[str], before: Sequence[str]) -> bool:
+    """Say whether some networks leave out a part of what others allowed; none allow everything."""
+    if not networks:
+        return False
+    return not before or not all(is_within(network, networks) for network in before)
+
+
+def changed(
+    policy: NetworkPolicy | None, networks: Sequence[str], *, existing_from: datetime, at: datetime
+) -> NetworkPolicy | None:
+    """Return the policy of an organization once it has other networks; existing keys keep theirs until a moment.
+
+    Where nothing is taken away there is nothing to wait for, so keys that were held to the old networks never get
+    out of them by that.
+    """
+    if not networks:
+        return None
+    if policy and not is_narrower(networks, policy.networks):
+        return replace(policy, networks=tuple(networks))
+    return NetworkPolicy(tuple(networks), at, max(existing_from, at), _earlier(policy, at, MAX_EARLIER))
+
+
+def _earlier(policy: NetworkPolicy | None, at: datetime, depth: int) -> NetworkPolicy | None:
+    """Return a policy without those before it that hold for no key any more, or lie too far back."""
+    if policy is None:
+        return None
+    is_over = policy.existing_from <= at
+    if is_over or (depth == 1 and policy.before):
+        # Whoever came by an older promise is held to this policy's networks from now on.
+        return replace(policy, existing_from=min(policy.existing_from, at), before=None)
+    return replace(policy, before=_earlier(policy.before, at, depth - 1))

@@ -87,7 +87,7 @@ class PolicyForm(forms.Form):
             "networks": "\n".join(terms.networks),
             "existing_on": (at + GRACE).date(),
         }
-        super().__init__(*args, initial=initial | (kwargs.pop("initial", None) or {}), **kwargs)
+        super().__init__(*args, **kwargs | {"initial": initial | (kwargs.get("initial") or {})})
         self.catalogue, self.at = catalogue, at
 
     def clean_never_together(self) -> tuple[tuple[str, ...], ...]:

@@ -33,6 +33,8 @@ class Policy(models.Model):
     # In days without a use.
     warn_unused_after = models.PositiveIntegerField(null=True, blank=True, default=90)
     disable_unused_after = models.PositiveIntegerField(null=True, blank=True)
+    # No key is disabled for that before this moment.
+    disable_unused_from = models.DateTimeField(null=True, blank=True)
     # In days since it was issued.
     rotate_after = models.PositiveIntegerField(null=True, blank=True, default=90)
 
