@@ -2,20 +2,24 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
+import structlog
+from django.db import Error, transaction
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 
-from apikeys import shapes
+from apikeys import actions, shapes
 from apikeys.models import ApiKey, Policy
 from audit.signals import uses_written
 from audit.tracking import Change, Place, track
-from audit.uses import LastUse, Use, ask_owners_of, plain_address, plain_text
+from audit.uses import LastUse, Use, ask_owners_of, is_everyones, plain_address, plain_text
 from keyportal.dispatch import route_of
 from keyportal.http import ApiRequest
 
+log = structlog.get_logger("apikeys")
 USER_AGENT_LENGTH = 200
 # The outcome of a record that was written before its call was carried out, and stays where that never ended.
 BEGUN = "begun"
@@ -34,6 +38,7 @@ def start() -> None:
         place=_place,
         fields=[
             "name",
+            "label",
             "kind",
             "scope",
             "environment",
@@ -72,7 +77,13 @@ def start() -> None:
             "api_key.enabled": "A key that was disabled works again.",
             "api_key.exposed": "A key was seen where keys must not be, such as in a URL.",
             "api_key.seen_in_browser": "A secret key came from a browser, where its secret is everyone's.",
+            "api_key.handed_over": "A key acts for a service account from now on, and no longer for its issuer.",
+            "api_key.bulk_disabled": "All keys of a filter were disabled at once; each has an event of its own too.",
+            "api_key.bulk_revoked": "All keys of a filter were revoked at once; each has an event of its own too.",
+            "api_key.exported": "A list of keys was handed out as a file; its changes tell what was asked for.",
             "api_key.rotated": "A key got a successor; it works until it retires.",
+            "api_key.secret_replaced": "The secret of a successor that nobody had used was replaced by another.",
+            "api_key.grandfathered": "A key does not meet a policy that is new; it works until the date for such keys.",
             "api_key.settled": "The successor of a key was used, so the key retires soon after.",
             "api_key.retirement_moved": "The moment at which a rotated key retires was moved.",
             "api_key.retired_key_used": "A key was used again after it had retired; it was refused.",
@@ -93,6 +104,7 @@ def start() -> None:
             "never_together",
             "warn_unused_after",
             "disable_unused_after",
+            "disable_unused_from",
             "rotate_after",
         ],
     )
@@ -101,13 +113,27 @@ def start() -> None:
 
 
 def note_last_uses(newest: Mapping[UUID, LastUse], **_: Any) -> None:
-    """Move the time of last use of the keys of a batch forward, in the batch's own transaction."""
+    """Move the time of last use of the keys of a batch forward, in the batch's own transaction.
+
+    What follows for rotations is written after it, in transactions of their own: a batch waits for nobody.
+    """
     ApiKey.objects.mark_used(newest)
+    transaction.on_commit(partial(_settle, list(newest)), robust=True)
+
+
+def _settle(key_ids: list[UUID]) -> None:
+    """Let what the keys of a batch replace retire soon. What fails is tried again after their next use."""
+    try:
+        actions.settle_rotations(key_ids, at=timezone.now())
+    except Error as error:
+        log.error("rotation.not_settled", reason=type(error).__name__)  # noqa: TRY400 - the name says it all
 
 
 def use_of(request: ApiRequest, at: datetime, response: HttpResponseBase | None, *, outcome: str = "") -> Use:
     """Return the record of a call, whose status is 0 as long as it has no answer."""
     api_key = getattr(request, "api_key", None)
+    if api_key and api_key.is_publishable:
+        is_everyones(api_key.id)
     is_refused = not hasattr(request, "principal")
     return Use(
         id=request.request_uuid,
@@ -139,9 +165,11 @@ def _place(api_key: ApiKey) -> Place:
 # The first of these fields that changed names the event.
 _NAMED = {
     "revoked_at": "api_key.revoked",
+    "service_account_id": "api_key.handed_over",
     "exposed_at": "api_key.exposed",
     "in_browser_at": "api_key.seen_in_browser",
     "reappeared_at": "api_key.retired_key_used",
+    "label": "api_key.secret_replaced",
     "rotated_at": "api_key.rotated",
     "settled_at": "api_key.settled",
     "retires_at": "api_key.retirement_moved",

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints, model_valida
 from accounts.principals import Principal
 from apikeys import limits as limiting
 from apikeys import networks, origins, shapes
-from apikeys.actions import MAX_EXPIRES_IN_DAYS
+from apikeys.actions import MAX_EXPIRES_IN_DAYS, KeyChange
+from apikeys.filters import STATES
 from apikeys.limits import Limits
 from apikeys.models import ApiKey
 from apikeys.networks import MAX_NETWORKS
@@ -56,6 +57,17 @@ Network = Annotated[str, StringConstraints(max_length=50), AfterValidator(_netwo
 Origin = Annotated[str, StringConstraints(max_length=200), AfterValidator(_origin)]
 
 
+def limits_of(per_second: int | None, per_minute: int | None, per_day: int | None) -> Limits | None:
+    """Return limits as they were asked for.
+
+    :raises Problem: if a longer time allows fewer than a shorter one.
+    """
+    try:
+        return limiting.checked(per_second, per_minute, per_day)
+    except limiting.InvalidLimits as error:
+        raise Problem("invalid_field", errors=[{"field": error.field, "message": error.message}]) from error
+
+
 class KeyRequest(Schema):
     """What a new key shall be. A member that is not listed here is refused."""
 
@@ -72,12 +84,12 @@ class KeyRequest(Schema):
         "secret", description="`publishable` is for web pages, and only with scope `project`."
     )
     environment: Literal["live", "test"] = "live"
-    permissions: list[str] | None = Field(
-        None,
+    permissions: list[str] = Field(
+        ["projects:read"],
         min_length=1,
         max_length=100,
-        description="Names from the catalogue; `*` is whatever the issuer's role allows. Without it a secret key "
-        "gets `projects:read`; a publishable key always gets the organization's locked set.",
+        description="Names from the catalogue; `*` is whatever the issuer's role allows. A publishable key "
+        "gets the organization's locked set, and needs none here.",
     )
     service_account_id: UUID | None = Field(
         None, description="The service account for which the key acts instead of for its issuer."
@@ -113,10 +125,7 @@ class KeyRequest(Schema):
 
         :raises Problem: if a longer time allows fewer than a shorter one.
         """
-        try:
-            return limiting.checked(self.per_second, self.per_minute, self.per_day)
-        except limiting.InvalidLimits as error:
-            raise Problem("invalid_field", errors=[{"field": error.field, "message": error.message}]) from error
+        return limits_of(self.per_second, self.per_minute, self.per_day)
 
     def ends_at(self, at: datetime) -> datetime | None:
         """Return when the key shall end.
@@ -131,11 +140,104 @@ class KeyRequest(Schema):
         return self.expires_at
 
 
+class KeyChangeRequest(Schema):
+    """What a key shall be from now on. What is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: Name | None = None
+    permissions: list[str] | None = Field(None, min_length=1, max_length=100, description="Some of those it has.")
+    expires_at: Time | None = Field(None, description="Sooner than it ends now, ISO 8601 with its zone; null is never.")
+    networks: list[Network] | None = Field(None, max_length=MAX_NETWORKS, description="Within those it has.")
+    allowed_origins: list[Origin] | None = Field(None, max_length=MAX_ORIGINS, description="Some of those it has.")
+    per_second: Limit | None = Field(None, description="No more than it has; null keeps it without one.")
+    per_minute: Limit | None = Field(None, description="No more than it has; null keeps it without one.")
+    per_day: Limit | None = Field(None, description="No more than it has; null keeps it without one.")
+
+    def change(self, api_key: ApiKey) -> KeyChange:
+        """Return it as the action takes it; of the limits, those that are left out stay too."""
+        sent = self.model_fields_set & set(Limits._fields)
+        limits = Limits(*(getattr(self if name in sent else api_key, name) for name in Limits._fields))
+        if sent:
+            limits_of(*limits)
+        return KeyChange(
+            name=self.name,
+            permissions=self.permissions,
+            expires_at=self.expires_at,
+            never_expires="expires_at" in self.model_fields_set and self.expires_at is None,
+            networks=self.networks,
+            allowed_origins=self.allowed_origins,
+            limits=limits if sent else None,
+        )
+
+
 class PageQuery(Schema):
     """Which page."""
 
     limit: int = Field(PAGE_SIZE, ge=1, le=100, description="How many keys a page holds.")
     cursor: str = Field("", max_length=64, description="`next_cursor` of the page before.")
+
+
+class KeyFilterFields(Schema):
+    """Filters, all of which have to hold. Days are in UTC, and the last of them counts whole."""
+
+    q: str = Field("", description="Words of the name, the start of the label, or part of an issuer, team or project.")
+    state: str = Field("", description=f"One of {', '.join(f'`{state}`' for state in STATES)}.")
+    scope: str = Field("", description="`org`, `team` or `project`.")
+    team: str = Field("", description="A team's id: its keys, and those of its projects.")
+    project: str = Field("", description="A project's id.")
+    issuer: str = Field("", description="A person's email address or id.")
+    permission: str = Field("", description="Keys that were granted it, by its name or by `*`.")
+    label: str = Field("", description="The whole label.")
+    created_from: str = Field("", description="A day, or a time in ISO 8601 with its zone.")
+    created_to: str = Field("", description="The same.")
+    used: str = Field("", description="`never`.")
+    used_from: str = Field("", description="When it was last used.")
+    used_to: str = Field("", description="The same.")
+    unused_days: str = Field("", description="Keys that were last used longer ago, or are older and never were.")
+    expires: str = Field("", description="`never`.")
+    expires_from: str = Field("", description="When it expires.")
+    expires_to: str = Field("", description="The same.")
+    seen_from: str = Field("", description="An address or a network, as `203.0.113.0/24`, where the key came from.")
+
+
+class KeysQuery(KeyFilterFields, PageQuery):
+    """Filters, all of which have to hold, and the page. Days are in UTC, and the last of them counts whole."""
+
+
+class BulkFilter(KeyFilterFields):
+    """What the list of keys can be filtered by, as members; at least one besides `state`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    # A number here, and in an address a text as everything is.
+    unused_days: int | None = Field(None, description="Keys last used longer ago, or older and never used.")  # type: ignore[assignment] # the form takes both
+
+
+class BulkRequest(Schema):
+    """Which keys to end, how and why."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    action: Literal["disable", "revoke"]
+    filter: BulkFilter
+    reason: str = Field("", max_length=200, description="For the record. Wanted where something is done.")
+    dry_run: bool = Field(True, strict=True, description="Only say what would be done. `false` does it.")
+    expected: str = Field("", max_length=64, description="`digest` of the dry run. Wanted where something is done.")
+
+
+class BulkResult(Schema):
+    """What would be done, or was."""
+
+    action: str
+    dry_run: bool
+    count: int = Field(description="How many live keys pass the filter and are the caller's to end.")
+    used_today: int = Field(description="How many of them were used in the last day.")
+    disabled: int = Field(description="How many of them were disabled before.")
+    not_allowed: int = Field(description="How many more live keys pass it that are not the caller's to end; left out.")
+    ended: int = Field(description="How many more pass it that had ended before; left out.")
+    changed: int = Field(description="How many keys were changed; 0 in a dry run.")
+    digest: str = Field(description="Names exactly these keys in their states; send it as `expected`.")
 
 
 class UsesQuery(PageQuery):

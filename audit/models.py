@@ -261,6 +261,32 @@ class KeyUseHour(models.Model):
         return f"{self.key_id} {self.hour:%Y-%m-%dT%HZ}"
 
 
+class KeyAddress(models.Model):
+    """Since when, until when and how often the right key came from an address.
+
+    `place` is the address as 16 bytes, those of IPv4 as RFC 4291 §2.5.5.2 maps them: so a network is a range of them.
+    """
+
+    key_id = models.UUIDField()
+    organization_id = models.UUIDField()
+    place = models.BinaryField(max_length=16)
+    address = models.GenericIPAddressField()
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    uses = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        db_table = "audit_key_address"
+        default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(fields=["organization_id", "place", "key_id"], name="audit_key_address_by_place"),
+        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["key_id", "place"], name="audit_key_address_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key_id} from {self.address}"
+
+
 class UseWriter(models.Model):
     """A process that writes uses, and the number of the last batch that it wrote: so none is written twice."""
 

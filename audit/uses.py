@@ -27,7 +27,8 @@ from django.db import DataError, Error, IntegrityError, close_old_connections, c
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from audit.models import KeyUse, KeyUseHour, UseWriter
+from audit.addresses import place_of
+from audit.models import KeyAddress, KeyUse, KeyUseHour, UseWriter
 from audit.signals import uses_written
 from keyportal import metrics
 
@@ -354,20 +355,29 @@ def _write_rows(uses: Sequence[Use], counted: Sequence[Use]) -> None:
     _upsert(
         _HOURS, "key_id, hour, uses, refusals", "key_id, hour", ["uses", "refusals"], _by_hour(_owned(uses, counted))
     )
+    _upsert_addresses(_by_address(uses))
     if newest := _newest(uses):
         uses_written.send(sender=KeyUse, newest=newest)
 
 
 _TABLE = KeyUse._meta.db_table
 _HOURS = KeyUseHour._meta.db_table
+_ADDRESSES = KeyAddress._meta.db_table
 _WRITERS = UseWriter._meta.db_table
 _COLUMNS = ", ".join(Use._fields)
 _ROWS_PER_STATEMENT = 500
 
 
-def _upsert(table: str, columns: str, key: str, added: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows, or add to those that are there. All names are this module's own."""
+def _upsert(
+    table: str, columns: str, key: str, added: Sequence[str], rows: Sequence[Sequence[Any]], latest: str = ""
+) -> None:
+    """Insert rows, or add to those that are there, and move a time forward. All names are this module's own."""
     sums = ", ".join(f"{name} = {table}.{name} + EXCLUDED.{name}" for name in added)
+    if latest:
+        sums += (
+            f", {latest} = CASE WHEN {table}.{latest} < EXCLUDED.{latest} "
+            f"THEN EXCLUDED.{latest} ELSE {table}.{latest} END"
+        )
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
         some = rows[start : start + _ROWS_PER_STATEMENT]
         values = ", ".join([f"({_marks(len(some[0]))})"] * len(some))
@@ -420,6 +430,34 @@ def _by_hour(uses: Iterable[Use]) -> list[tuple[UUID, datetime, int, int]]:
             let_in, refused = sums.get((use.key_id, hour), (0, 0))
             sums[use.key_id, hour] = (let_in, refused + use.count) if use.is_refused else (let_in + use.count, refused)
     return [(key_id, hour, *counts) for (key_id, hour), counts in sorted(sums.items())]
+
+
+def _upsert_addresses(rows: Sequence[Sequence[Any]]) -> None:
+    columns = "key_id, organization_id, place, address, first_seen, last_seen, uses"
+    _upsert(_ADDRESSES, columns, "key_id, place", ["uses"], rows, latest="last_seen")
+
+
+def _by_address(uses: Iterable[Use]) -> list[tuple[UUID, UUID, bytes, str, datetime, datetime, int]]:
+    """Return from where each key came, with its own secret; in an order in which no two writers deadlock.
+
+    A key that everyone has comes from everywhere, which tells nothing and has no end.
+    """
+    seen: dict[tuple[UUID, bytes], tuple[UUID, bytes, str, datetime, datetime, int]] = {}
+    for use in uses:
+        if use.key_id and use.organization_id and use.address and use.key_id not in _everyones:
+            key = (use.key_id, place_of(use.address))
+            _, _, _, first, last, count = seen.get(key, (None, None, None, use.at, use.at, 0))
+            times = (min(first, use.at), max(last, use.at))
+            seen[key] = (use.organization_id, key[1], use.address, *times, count + use.count)
+    return [(key_id, *row) for (key_id, _), row in sorted(seen.items())]
+
+
+_everyones: set[UUID] = set()
+
+
+def is_everyones(key_id: UUID) -> None:
+    """Keep no addresses of a key, since it is everyone's. Whoever records a use of it says so first."""
+    _everyones.add(key_id)
 
 
 def _newest(uses: Iterable[Use]) -> dict[UUID, LastUse]:

@@ -15,16 +15,22 @@ from ninja.parser import Parser
 from ninja.security.http import HttpAuthBase
 from ninja.utils import check_csrf
 
-from accounts.api import router as accounts_router
+from accounts.api.projects import router as projects_router
+from accounts.api.service_accounts import router as service_accounts_router
 from accounts.narrowing import META_NAME, narrowed
 from accounts.principals import Principal
 from apikeys.actions import Refused
+from apikeys.api.catalogue import router as catalogue_router
+from apikeys.api.handing import router as handing_router
 from apikeys.api.key_format import router as key_format_router
 from apikeys.api.keys import router as keys_router
+from apikeys.api.policies import router as policies_router
+from apikeys.api.rotating import router as rotating_router
 from apikeys.api.whoami import router as whoami_router
 from apikeys.hashing import HashingUnavailable
 from audit.api import router as audit_router
 from keyportal import errors
+from keyportal.dispatch import is_open_to_pages, open_to_pages
 from keyportal.http import ApiRequest, Problem, problem_response
 
 VERSION = "0.1.0"
@@ -103,7 +109,7 @@ def plain(endpoint: Callable[[ApiRequest], HttpResponse]) -> Callable[[ApiReques
             return problem_response(request, problem)
         return endpoint(request)
 
-    return view
+    return open_to_pages(view) if is_open_to_pages(endpoint) else view
 
 
 api = PortalAPI(
@@ -118,7 +124,12 @@ api = PortalAPI(
 api.add_router("", whoami_router)
 api.add_router("", key_format_router)
 api.add_router("", keys_router)
-api.add_router("", accounts_router)
+api.add_router("", rotating_router)
+api.add_router("", policies_router)
+api.add_router("", catalogue_router)
+api.add_router("", handing_router)
+api.add_router("", projects_router)
+api.add_router("", service_accounts_router)
 api.add_router("", audit_router)
 
 
@@ -129,7 +140,10 @@ def on_problem(request: ApiRequest, problem: Problem) -> HttpResponse:
 
 @api.exception_handler(Refused)
 def on_refused(request: ApiRequest, refused: Refused) -> HttpResponse:
-    return problem_response(request, Problem(refused.code, str(refused)))
+    # A field that only the action could judge is named as any other that is wrong.
+    names_field = refused.code in {"invalid_field", "widening_refused"}
+    errors = [{"field": refused.field, "message": str(refused)}] if names_field else []
+    return problem_response(request, Problem(refused.code, str(refused), errors))
 
 
 @api.exception_handler(HashingUnavailable)

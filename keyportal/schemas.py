@@ -23,7 +23,7 @@ class ProblemBody(Schema):
     instance: str = Field(description="The request's id as a URN.")
     code: str = Field(description="Stable; the list is at the end of the reference.")
     request_id: UUID
-    errors: list[FieldProblem] | None = Field(None, description="Only with `invalid_field`.")
+    errors: list[FieldProblem] | None = Field(None, description="Only with `invalid_field` and `widening_refused`.")
 
 
 def answers(success: int, schema: Any, *refusals: int) -> dict[int, Any]:

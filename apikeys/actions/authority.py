@@ -14,14 +14,15 @@ from apikeys.actions.refusals import (
     LimitsNotGrantable,
     NetworkNotGrantable,
     PermissionNotGrantable,
+    RotationNotAllowed,
     ScopeNotAllowed,
     ServiceAccountNotUsable,
 )
-from apikeys.limits import Limits
+from apikeys.limits import Limits, of_row
 from apikeys.models import ApiKey
 from apikeys.networks import is_within
 from apikeys.permissions import ALL, Role, may_issue_scope
-from apikeys.rules import Rules
+from apikeys.rules import Rules, is_issuer_gone, role_of
 
 
 def may_revoke(principal: Principal, api_key: ApiKey) -> bool:
@@ -149,3 +150,46 @@ def check_service_account(
     if not account.has_steward:
         raise ServiceAccountNotUsable("The service account has no steward in its team. Name one first.")
     return account.pk
+
+
+def may_rotate(principal: Principal, api_key: ApiKey) -> bool:
+    """Say whether a caller may give a key its successor: its issuer, or an admin there whose role is not below its own.
+
+    The key must have been read with its places and `with_roles`.
+    """
+    if principal.key_id == api_key.pk:
+        return True
+    if not may_revoke(principal, api_key) or _is_outside(principal, api_key.scope, api_key.place):
+        return False
+    held, acting = principal.role_in(api_key.place_team_id), role_of(api_key)
+    return is_own(principal, api_key) or acting is None or (held is not None and Role(held) >= acting)
+
+
+def check_rotation(
+    principal: Principal, api_key: ApiKey, rules: Rules, *, expires_at: datetime | None, is_leak: bool
+) -> None:
+    """Let nobody get hold of more by a rotation than they could grant.
+
+    A key that may rotate itself gets what it has, and no other key more than it holds.
+
+    :raises Refused: if the caller may not rotate the key, or no key like it can be had any more.
+    """
+    if not may_rotate(principal, api_key):
+        raise RotationNotAllowed
+    if (account := api_key.service_account) and (account.stopped_at or not account.has_steward):
+        raise ServiceAccountNotUsable("Its service account was stopped, or has no steward in its team.")
+    is_itself = principal.key_id == api_key.pk
+    if is_itself and is_leak:
+        raise RotationNotAllowed("A key does not end itself: were the answer lost, nothing would work any more.")
+    if is_issuer_gone(api_key) and (ALL in api_key.permissions or principal.service_account_id):
+        raise RotationNotAllowed("The issuer of this key has left. Issue a new key in its place.")
+    if principal.is_key and not (is_itself and "keys:rotate_self" in (principal.permissions or ())):
+        check_environment(principal, api_key.place, api_key.environment)
+        check_networks(principal, api_key.networks)
+        check_limits(principal, of_row(api_key.per_second, api_key.per_minute, api_key.per_day))
+    elif not is_issuer_gone(api_key):
+        return
+    role = principal.role_in(api_key.place_team_id)
+    if role is None:
+        raise RotationNotAllowed
+    check_grant(principal, Role(role), api_key.permissions, expires_at, rules)

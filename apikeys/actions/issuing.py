@@ -18,13 +18,15 @@ from apikeys.actions.authority import (
     check_service_account,
     published_permissions,
 )
+from apikeys.actions.conformity import check_policy
 from apikeys.actions.refusals import KeyAlreadyIssued
 from apikeys.keyformat import Key
 from apikeys.limits import Limits
 from apikeys.models import ApiKey
+from apikeys.policing import MAX_LIFETIME
 from apikeys.rules import rules_of
 
-MAX_EXPIRES_IN_DAYS = 1825
+MAX_EXPIRES_IN_DAYS = MAX_LIFETIME
 
 
 def issue_key(
@@ -62,6 +64,7 @@ def issue_key(
     :raises NetworkNotGrantable: if the caller is a key that is bound to networks, and the new one would not be.
     :raises LimitsNotGrantable: if the caller is a key with limits, and the new one could make more requests.
     :raises ServiceAccountNotUsable: if it is stopped, of another team, without a steward, or above the caller.
+    :raises PolicyForbids: if the organization's policy does.
     :raises KeyAlreadyIssued: if this form of the issuer's has issued its key.
     """
     rules = rules_of(principal.organization_id)
@@ -72,6 +75,7 @@ def issue_key(
     check_environment(principal, place, environment)
     check_networks(principal, networks)
     check_limits(principal, limits)
+    check_policy(rules, permissions=permissions, expires_at=expires_at, created_at=at, networks=networks)
     service_account_id = check_service_account(principal, place, role, service_account)
     if ApiKey.objects.issued_by_form(principal.user_id, issue_id).exists():
         raise KeyAlreadyIssued
@@ -99,6 +103,10 @@ def issue_key(
     )
     try:
         with transaction.atomic():
+            # Asked once more, since argon2 took its time: no key slips by a policy that was changed meanwhile.
+            rules = rules_of(principal.organization_id, is_locked=True)
+            authority_over(principal, place, rules)
+            check_policy(rules, permissions=permissions, expires_at=expires_at, created_at=at, networks=networks)
             api_key.save(force_insert=True)
     except IntegrityError as error:
         if ApiKey.objects.issued_by_form(principal.user_id, issue_id).exists():

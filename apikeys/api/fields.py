@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import TypeVar
 from uuid import UUID
 
+from apikeys import shapes
 from apikeys.keyformat import Key
 from apikeys.models import ApiKey
 from apikeys.permissions import Catalogue
@@ -37,12 +39,28 @@ def wanted(field: str, value: UUID | None) -> UUID:
     return value
 
 
+def wanted_text(field: str, text: str) -> str:
+    if not text.strip():
+        raise invalid(field, "This is needed.")
+    if shapes.holds_key(text):
+        raise invalid(field, shapes.KEY_AS_NAME)
+    return text
+
+
 def refuse_unknown(catalogue: Catalogue, names: list[str]) -> None:
     """Say which names are no permissions by their places, without repeating them: one may be a pasted secret."""
     message = "There is no such permission. The reference lists those there are."
     places = [place for place, name in enumerate(names) if catalogue.unknown([name])]
     if places:
         raise Problem("invalid_field", errors=[{"field": f"permissions.{n}", "message": message} for n in places])
+
+
+def refuse_unknown_sets(catalogue: Catalogue, sets: Sequence[Sequence[str]]) -> None:
+    """Say which sets have a name that is no permission, likewise by their places."""
+    message = "There is no such permission. The list of permissions has those there are."
+    places = [place for place, names in enumerate(sets) if catalogue.unknown(names)]
+    if places:
+        raise Problem("invalid_field", errors=[{"field": f"never_together.{n}", "message": message} for n in places])
 
 
 def refuse_if_given(field: str, value: UUID | None) -> None:

@@ -10,11 +10,35 @@ from ninja import Query, Router, Status
 from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
 from accounts.recent import is_sign_in_recent
-from apikeys import actions
-from apikeys.api.fields import decode, encode, found, refuse_if_given, refuse_unknown, revealed, visible_key, wanted
+from apikeys import actions, finding
+from apikeys.api.fields import (
+    decode,
+    encode,
+    found,
+    refuse_if_given,
+    refuse_unknown,
+    revealed,
+    visible_key,
+    wanted,
+    wanted_text,
+)
+from apikeys.filters import KeyFilter
+from apikeys.finding import Cursor, search_of
+from apikeys.forms.filters import KeyFilterForm
 from apikeys.models import ApiKey
 from apikeys.rules import rules_of
-from apikeys.schemas import IssuedKey, KeyItem, KeyPage, KeyRequest, PageQuery, UsePage, UsesQuery
+from apikeys.schemas import (
+    BulkRequest,
+    BulkResult,
+    IssuedKey,
+    KeyChangeRequest,
+    KeyItem,
+    KeyPage,
+    KeyRequest,
+    KeysQuery,
+    UsePage,
+    UsesQuery,
+)
 from apikeys.use_rows import read_page, uses_of
 from keyportal.http import ApiRequest, Problem
 from keyportal.schemas import answers
@@ -37,7 +61,7 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
     if not request.principal.is_key and not is_sign_in_recent(request):
         raise Problem("recent_sign_in_required")
     at = timezone.now()
-    refuse_unknown(rules_of(request.principal.organization_id).catalogue, body.permissions or [])
+    refuse_unknown(rules_of(request.principal.organization_id).catalogue, body.permissions)
     api_key, key = actions.issue_key(
         principal=request.principal,
         name=body.name,
@@ -57,9 +81,79 @@ def issue_api_key(request: ApiRequest, body: KeyRequest, response: HttpResponse)
     return Status(201, revealed(api_key, key))
 
 
+@router.post(
+    "/api-keys/{uuid:key_id}/disable",
+    response=answers(200, KeyItem, 404, 409),
+    operation_id="disable_api_key",
+    summary="Disable an API key",
+)
+def disable_api_key(request: ApiRequest, key_id: UUID) -> ApiKey:
+    """Let a key be refused with `key_disabled` until it is enabled. Needs `keys:write`."""
+    request.principal.require("keys:write")
+    api_key = visible_key(request, key_id)
+    actions.disable_key(principal=request.principal, api_key=api_key, at=timezone.now())
+    return visible_key(request, key_id)
+
+
+@router.post(
+    "/api-keys/{uuid:key_id}/enable",
+    response=answers(200, KeyItem, 404, 409),
+    operation_id="enable_api_key",
+    summary="Enable an API key",
+)
+def enable_api_key(request: ApiRequest, key_id: UUID) -> ApiKey:
+    """Let a disabled key work again. Doing it again changes nothing. Needs `keys:write`."""
+    request.principal.require("keys:write")
+    api_key = visible_key(request, key_id)
+    actions.enable_key(principal=request.principal, api_key=api_key, at=timezone.now())
+    return visible_key(request, key_id)
+
+
+@router.post(
+    "/api-keys/bulk",
+    response=answers(200, BulkResult, 404, 409),
+    operation_id="end_api_keys",
+    summary="Disable or revoke API keys by a filter",
+)
+def end_api_keys(request: ApiRequest, body: BulkRequest) -> dict[str, object]:
+    """Preview, and with `dry_run: false` and its digest end, all keys that pass a filter: all of them, or none.
+
+    At most 10,000 at once, in one transaction. Where other keys pass by now than in the dry run, or in other states,
+    nothing is done (`selection_changed`). Needs `keys:write`; from a browser's session, a recent sign-in.
+    """
+    request.principal.require("keys:write")
+    if not request.principal.is_key and not is_sign_in_recent(request):
+        raise Problem("recent_sign_in_required")
+    at = timezone.now()
+    asked = _bulk_filter(body)
+    selection = actions.preview_bulk(principal=request.principal, asked=asked, at=at)
+    changed = 0
+    if not body.dry_run:
+        changed = actions.end_keys(
+            principal=request.principal,
+            asked=asked,
+            action=actions.BulkAction(body.action),
+            expected=body.expected,
+            reason=wanted_text("reason", body.reason),
+            at=at,
+        )
+    return {"action": body.action, "dry_run": body.dry_run, "changed": changed} | {
+        name: getattr(selection, name) for name in ("count", "used_today", "disabled", "not_allowed", "ended", "digest")
+    }
+
+
+def _bulk_filter(body: BulkRequest) -> KeyFilter:
+    form = KeyFilterForm({name: value for name, value in body.filter.model_dump().items() if value not in ("", None)})
+    if not form.is_valid():
+        errors = [item | {"field": f"filter.{item['field']}"} for item in _form_errors(form)]
+        raise Problem("invalid_field", errors=errors)
+    return form.filter
+
+
 def _permissions(body: KeyRequest) -> list[str]:
-    """Return what was asked for; where nothing was, a secret key gets to see its projects, as T7's body wants."""
-    return body.permissions if body.permissions is not None else [] if body.kind == "publishable" else ["projects:read"]
+    """Return what was asked for. The default, which T7's body wants, is not meant for a publishable key."""
+    is_default = "permissions" not in body.model_fields_set
+    return [] if body.kind == "publishable" and is_default else body.permissions
 
 
 def _service_account(principal: Principal, account_id: UUID | None) -> ServiceAccount | None:
@@ -86,16 +180,22 @@ def _place(principal: Principal, body: KeyRequest) -> Organization | Team | Proj
 
 
 @router.get("/api-keys", response=answers(200, KeyPage, 404), operation_id="list_api_keys", summary="List API keys")
-def list_api_keys(
-    request: ApiRequest,
-    query: Query[PageQuery],
-) -> dict[str, object]:
+def list_api_keys(request: ApiRequest, query: Query[KeysQuery]) -> dict[str, object]:
     """Return the keys that the caller may manage, newest first, ended ones included. Needs `keys:read`."""
     request.principal.require("keys:read")
-    visible = ApiKey.objects.visible_to(request.principal).with_places().with_roles().newest_first()
-    keys = list(visible.before(decode(query.cursor) if query.cursor else None)[: query.limit + 1])
-    has_more = len(keys) > query.limit
-    return {"items": keys[: query.limit], "next_cursor": encode(keys[query.limit - 1].pk) if has_more else None}
+    form = KeyFilterForm(request.GET)
+    if not form.is_valid():
+        raise Problem("invalid_field", errors=_form_errors(form))
+    policy = rules_of(request.principal.organization_id).policy
+    search = search_of(request.principal, form.filter, at=timezone.now(), unused_after=policy.warn_unused_after)
+    cursor = Cursor(before=decode(query.cursor) if query.cursor else None)
+    page = finding.read_page(search, cursor, size=query.limit)
+    return {"items": page.keys, "next_cursor": encode(page.keys[-1].pk) if page.has_older else None}
+
+
+def _form_errors(form: KeyFilterForm) -> list[dict[str, str]]:
+    """Return what is wrong with which parameter, without repeating what was sent: it may hold a secret."""
+    return [{"field": name, "message": str(message)} for name, said in form.errors.items() for message in said]
 
 
 @router.get(
@@ -126,6 +226,21 @@ def list_api_key_uses(request: ApiRequest, key_id: UUID, query: Query[UsesQuery]
     rows = uses_of(visible_key(request, key_id)).matching(since=query.since, until=query.until, is_refused=is_refused)
     page = read_page(rows, before=decode(query.cursor) if query.cursor else None, size=query.limit)
     return {"items": page.uses, "next_cursor": encode(page.next_before) if page.next_before else None}
+
+
+@router.patch(
+    "/api-keys/{uuid:key_id}",
+    response=answers(200, KeyItem, 404, 409),
+    operation_id="narrow_api_key",
+    summary="Narrow an API key",
+)
+def narrow_api_key(request: ApiRequest, key_id: UUID, body: KeyChangeRequest) -> ApiKey:
+    """Rename a key, or allow it less; what is left out stays. More is `widening_refused`. Needs `keys:write`."""
+    request.principal.require("keys:write")
+    api_key = visible_key(request, key_id)
+    refuse_unknown(rules_of(api_key.organization_id).catalogue, body.permissions or [])
+    actions.narrow_key(principal=request.principal, api_key=api_key, change=body.change(api_key), at=timezone.now())
+    return visible_key(request, key_id)
 
 
 @router.delete(

@@ -54,11 +54,18 @@ class MomentField(forms.CharField):
         raise ValidationError("Write a day as 2026-01-31, or a time as 2026-01-31T12:00:00Z.")
 
 
+class SearchField(forms.CharField):
+    """What someone looks for, who is never told that it cannot be looked for."""
+
+    def to_python(self, value: Any) -> str:
+        return str(value or "").replace("\x00", "").strip()[:MAX_TEXT]
+
+
 class IssuerField(forms.CharField):
     """A person's email address or id."""
 
     def clean(self, value: Any) -> UUID | str | None:
-        text = super().clean(value)
+        text: str = super().clean(value)
         if not text:
             return None
         if _EMAIL.fullmatch(text):
@@ -83,7 +90,7 @@ class NetworkField(forms.CharField):
 class KeyFilterForm(forms.Form):
     """All that a list of keys can be filtered by. `filter` is what came of it."""
 
-    q = forms.CharField(required=False, label="Search")
+    q = SearchField(required=False, label="Search")
     state = forms.ChoiceField(required=False, choices=[(state, state.capitalize()) for state in STATES])
     scope = forms.ChoiceField(required=False, choices=[("", "Any scope"), *ApiKey.Scope.choices])
     team = forms.UUIDField(required=False, widget=forms.Select)
@@ -111,9 +118,6 @@ class KeyFilterForm(forms.Form):
     )
 
     use_required_attribute = False
-
-    def clean_q(self) -> str:
-        return str(self.cleaned_data["q"])[:MAX_TEXT].strip()
 
     def clean(self) -> None:
         for name in ("created", "used", "expires"):

@@ -1,20 +1,19 @@
 """What people fill in to issue a key."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, cast
 
 from django import forms
 from uuid_utils.compat import uuid7
 
-from accounts.models import Organization, Project, Role, Team
+from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
 from apikeys import limits as limiting
-from apikeys import origins, shapes
+from apikeys import origins
 from apikeys import permissions as roles
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.flows import SECRET, Flow
+from apikeys.forms.fields import LIMITS, LimitField, LinesField, PermissionGroup, permission_groups, validate_no_key
 from apikeys.limits import Limits
 from apikeys.models import ApiKey
 from apikeys.networks import MAX_NETWORKS
@@ -24,31 +23,7 @@ from apikeys.rules import rules_of
 from keyportal import names
 
 PRESETS = ("30", "90", "180", "365")
-LIMITS = Limits._fields
 EXPIRIES = [*((days, f"{days} days") for days in PRESETS), ("date", "On a date"), ("never", "Never")]
-
-
-def _validate_no_key(name: str) -> None:
-    if shapes.holds_key(name):
-        raise forms.ValidationError(shapes.KEY_AS_NAME)
-
-
-@dataclass(frozen=True, slots=True)
-class PermissionChoice:
-    """A permission as the form offers it; `role` is who may grant it, where the person may not."""
-
-    value: str
-    sentence: str
-    is_checked: bool
-    is_grantable: bool
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class PermissionGroup:
-    resource: str
-    title: str
-    choices: list[PermissionChoice]
 
 
 class ProjectField(forms.ModelChoiceField):  # type: ignore[type-arg] # not generic where it runs
@@ -58,35 +33,11 @@ class ProjectField(forms.ModelChoiceField):  # type: ignore[type-arg] # not gene
         return f"{obj.team.name} / {obj.name}"
 
 
-class LimitField(forms.IntegerField):
-    """How many requests; empty is as many as it likes."""
+class AccountField(forms.ModelChoiceField):  # type: ignore[type-arg] # not generic where it runs
+    """Service accounts by their team."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            required=False,
-            min_value=1,
-            max_value=limiting.MAX_LIMIT,
-            widget=forms.NumberInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
-            error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), limiting.OUT_OF_RANGE),
-        )
-
-
-class LinesField(forms.CharField):
-    """Texts of one kind, one a line, each brought into its one form."""
-
-    def __init__(self, parse: Callable[[str], str], *, most: int, rows: int = 3, placeholder: str = "") -> None:
-        attributes = {"rows": rows, "placeholder": placeholder, "autocomplete": "off", "spellcheck": "false"}
-        super().__init__(required=False, max_length=10_000, widget=forms.Textarea(attrs=attributes))
-        self.parse, self.most = parse, most
-
-    def clean(self, value: Any) -> list[str]:
-        lines = [line for line in super().clean(value).splitlines() if line.strip()]
-        if len(lines) > self.most:
-            raise forms.ValidationError(f"There are at most {self.most} of them.")
-        try:
-            return list(dict.fromkeys(map(self.parse, lines)))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.team.name} / {obj.name}"
 
 
 class IssueKeyForm(forms.Form):
@@ -98,7 +49,7 @@ class IssueKeyForm(forms.Form):
 
     # Names this form, so that sending it twice issues one key and not two.
     issue_id = forms.UUIDField(widget=forms.HiddenInput)
-    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain, _validate_no_key])
+    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain, validate_no_key])
     scope = forms.ChoiceField(widget=forms.RadioSelect, error_messages={"required": "Choose a scope."})
     team = forms.ModelChoiceField(Team.objects.none(), required=False, empty_label="Choose a team")
     project = ProjectField(Project.objects.none(), required=False, empty_label="Choose a project")
@@ -110,6 +61,7 @@ class IssueKeyForm(forms.Form):
         error_messages={"required": "Choose at least one permission."},
     )
     expiry = forms.ChoiceField(choices=EXPIRIES, widget=forms.RadioSelect, initial="90")
+    service_account = AccountField(ServiceAccount.objects.none(), required=False)
     expires_on = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
 
     allowed_origins = LinesField(origins.parse, most=origins.MAX_ORIGINS, placeholder="https://app.example.com")
@@ -126,6 +78,7 @@ class IssueKeyForm(forms.Form):
         projects = Project.objects.visible_to(principal).select_related("team").by_name()
         self._offer("team", teams)
         self._offer("project", projects)
+        self._offer_accounts(principal)
         scopes = {"org": principal.is_super_admin, "team": teams.exists(), "project": projects.exists()}
         self.scopes = [scope for scope in flow.scopes if scopes[scope]]
         offered = [(scope.value, scope.label) for scope in ApiKey.Scope if scope.value in self.scopes]
@@ -139,6 +92,16 @@ class IssueKeyForm(forms.Form):
 
     def _offer(self, name: str, rows: Any) -> None:
         cast("forms.ModelChoiceField[Any]", self.fields[name]).queryset = rows
+
+    def _offer_accounts(self, principal: Principal) -> None:
+        """Ask for whom the key acts, if there is anyone to choose besides oneself."""
+        accounts = ServiceAccount.objects.usable_by(principal).by_name()
+        if self.flow.scope == ApiKey.Scope.ORG or not accounts:
+            del self.fields["service_account"]
+            return
+        self._offer("service_account", accounts)
+        field = cast("forms.ModelChoiceField[ServiceAccount]", self.fields["service_account"])
+        field.empty_label = f"You ({principal.user_label})"
 
     def _preselect(self, name: str, rows: Any) -> None:
         """Choose what there is only one of."""
@@ -221,19 +184,7 @@ class IssueKeyForm(forms.Form):
         if self.flow.is_publishable:
             return []
         checked = set(self["permissions"].value() or [])
-        grantable = self.catalogue.grantable(self._greatest_role()) | {ALL}
-        groups = [
-            PermissionGroup(group.resource, group.title, [_choice(p, checked, grantable) for p in group.permissions])
-            for group in self.catalogue.by_resource()
-        ]
-        everything = PermissionChoice(
-            ALL,
-            "Whatever your role allows when the key is used, now and later. Prefer the list.",
-            ALL in checked,
-            True,
-            "",
-        )
-        return [*groups, PermissionGroup(ALL, "Everything", [everything])]
+        return permission_groups(self.catalogue, checked, self.catalogue.grantable(self._greatest_role()) | {ALL})
 
     def _greatest_role(self) -> roles.Role | None:
         if self.principal.is_super_admin:
@@ -246,19 +197,15 @@ class IssueKeyForm(forms.Form):
         data, scope = self.cleaned_data, self.chosen_scope
         place = organization if scope == "org" else data.get(scope)
         ends_at = self.expires_at()
-        return self.catalogue.describe(
+        said = self.catalogue.describe(
             permissions=self.granted,
             scope=scope,
             scope_title=str(place or ""),
             environment=data.get("environment") or "",
             expires_phrase=f"until {ends_at:%-d %B %Y}" if ends_at else _without_end(data.get("expiry")),
         )
-
-
-def _choice(entry: roles.Permission, checked: set[str], grantable: Collection[str]) -> PermissionChoice:
-    is_grantable = entry.name in grantable
-    role = "" if is_grantable else Role(entry.least_role.value).label.lower()
-    return PermissionChoice(entry.name, entry.sentence, entry.name in checked and is_grantable, is_grantable, role)
+        account = data.get("service_account")
+        return f"{said} Acts for {account}, not for you." if account else said
 
 
 def _without_end(expiry: str | None) -> str:

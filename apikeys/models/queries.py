@@ -1,27 +1,28 @@
 """What is asked of keys."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import UUID
 
 from django.db import connection, models
-from django.db.models import ExpressionWrapper, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, Subquery
+from django.db.models.functions import Cast, Coalesce, Length
 
-from accounts.models import OrganizationMembership, Role, TeamMembership
+from accounts.models import OrganizationMembership, Project, Role, TeamMembership
 from accounts.principals import Principal
+from apikeys.filters import KeyFilter
+from apikeys.models.conditions import filter_condition, state_condition, unused_since
 from audit.uses import LastUse
 
 if TYPE_CHECKING:
     from apikeys.models.api_key import ApiKey
 
-EXPIRES_SOON = timedelta(days=14)
 UNUSED_AFTER = timedelta(days=90)
 USE_RESOLUTION = timedelta(minutes=1)
-# How long a call with a key waits for SQLite's one writer, where it writes at all.
-NOTE_WAIT_MS = 50
+# How long a call with a key waits for SQLite's one writer, where it writes at all; longer where it cannot do without.
+NOTE_WAIT_MS, FIRST_USE_WAIT_MS = 50, 2_000
 
 # What verification reads, in its one query.
 PRESENTED = (
@@ -95,6 +96,23 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             team_role=Subquery(team_roles.values("role")[:1]),
         )
 
+    def imported(self) -> Self:
+        """Keys that were brought along from elsewhere.
+
+        The condition is that of their index, and has no parameter: SQLite could not tell that the two are the same.
+        """
+        return self.filter(imported_at__isnull=False)
+
+    def imported_formats(self) -> list[tuple[str, int]]:
+        """Return where imported keys are from and how long their prefixes are, each pair once."""
+        formats = self.imported().annotate(length=Length("prefix")).order_by()
+        return list(formats.values_list("imported_from", "length").distinct())
+
+    def imported_prefix(self, prefixes: Sequence[str]) -> str | None:
+        """Return the first of these that is the prefix of an imported key."""
+        found = set(self.imported().filter(prefix__in=prefixes).values_list("prefix", flat=True))
+        return next((prefix for prefix in prefixes if prefix in found), None)
+
     def ids_of(self, prefixes: Collection[str]) -> dict[str, UUID]:
         """Return the ids of the keys that have such prefixes, in one query."""
         return dict(self.filter(prefix__in=prefixes).values_list("prefix", "pk"))
@@ -111,43 +129,84 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         if principal.project_id:
             return keys.filter(project_id=principal.project_id)
         if principal.is_key and principal.team_id:
-            return keys.filter(Q(team_id=principal.team_id) | Q(project__team_id=principal.team_id))
+            projects = Project.objects.filter(team_id=principal.team_id)
+            return keys.filter(Q(team_id=principal.team_id) | Q(project__among=projects))
         return keys
+
+    def administered_by(self, principal: Principal) -> Self:
+        """Keys of the places that the caller administers, whoever issued them."""
+        keys = self.filter(organization_id=principal.organization_id)
+        if principal.is_super_admin:
+            return keys
+        as_admin = principal.team_ids_as(Role.TEAM_ADMIN)
+        return keys.filter(Q(team_id__in=as_admin) | Q(project__team_id__in=as_admin))
+
+    def endable_by(self, principal: Principal) -> Self:
+        """Of the keys that the caller may manage, those that it may end: `actions.may_revoke` for many at once."""
+        if principal.is_super_admin:
+            return self
+        as_admin = principal.team_ids_as(Role.TEAM_ADMIN)
+        return self.filter(Q(team_id__in=as_admin) | Q(project__team_id__in=as_admin) | own_keys(principal))
+
+    def acting_for_issuer(self) -> Self:
+        """Keys that stand and fall with whoever issued them."""
+        return self.filter(service_account=None)
+
+    def left_behind(self) -> Self:
+        """Keys that are refused because whoever issued them is no longer there, and which act for nobody else."""
+        memberships = OrganizationMembership.objects.filter(
+            organization=OuterRef("organization_id"), user=OuterRef("issuer_id")
+        )
+        in_team = TeamMembership.objects.filter(
+            team=Coalesce(OuterRef("team_id"), OuterRef("project__team_id")), membership__user=OuterRef("issuer_id")
+        )
+        is_there = Exists(memberships.filter(role=Role.SUPER_ADMIN)) | Exists(in_team) | Q(scope="org")
+        return self.acting_for_issuer().exclude(Exists(memberships) & is_there & Q(issuer__is_active=True))
+
+    def filtered(self, asked: KeyFilter, *, at: datetime, unused_after: int | None = UNUSED_AFTER.days) -> Self:
+        """Keys of which all holds that is asked for.
+
+        :param unused_after: as for `needing_attention`, which one of the states is.
+        """
+        keys = self.filter(filter_condition(asked, at=at))
+        return keys.in_state(asked.state, at=at, unused_after=unused_after) if asked.state else keys
+
+    def in_state(self, state: str, *, at: datetime, unused_after: int | None = UNUSED_AFTER.days) -> Self:
+        """Keys in one of `filters.STATES`."""
+        return self.filter(state_condition(state, at=at, unused_after=unused_after))
 
     def active(self, *, at: datetime) -> Self:
         """Keys that have not ended: neither revoked nor retired nor expired."""
-        is_in_time = Q(expires_at=None) | Q(expires_at__gt=at)
-        return self.filter(is_in_time, Q(retires_at=None) | Q(retires_at__gt=at), revoked_at=None)
+        return self.in_state("active", at=at)
 
     def expired(self, *, at: datetime) -> Self:
-        return self.filter(Q(retires_at=None) | Q(retires_at__gt=at), revoked_at=None, expires_at__lte=at)
+        return self.in_state("expired", at=at)
 
     def revoked(self, *, at: datetime) -> Self:
         """Keys that were ended, or retired after a rotation."""
-        return self.filter(~Q(revoked_at=None) | Q(retires_at__lte=at))
+        return self.in_state("revoked", at=at)
 
-    def needing_attention(self, *, at: datetime) -> Self:
-        """Active keys that someone should look at: disabled, exposed, about to expire, or long unused."""
-        return self.active(at=at).filter(
-            ~Q(disabled_at=None)
-            | ~Q(exposed_at=None)
-            | ~Q(in_browser_at=None)
-            | ~Q(predecessor__reappeared_at=None)
-            | Q(expires_at__lte=at + EXPIRES_SOON)
-            | Q(last_used_at__lt=at - UNUSED_AFTER)
-            | Q(last_used_at=None, created_at__lt=at - UNUSED_AFTER)
-        )
+    def unused_for(self, days: int, *, at: datetime) -> Self:
+        """Keys that were last used, or came here and never were, longer ago than some days."""
+        return self.filter(unused_since(at - timedelta(days=days)))
 
-    def matching(self, text: str) -> Self:
-        """Keys whose name, label, issuer, team or project contains a text."""
-        return self.filter(
-            Q(name__icontains=text)
-            | Q(label__contains=text)
-            | Q(issuer__email__icontains=text)
-            | Q(issuer__name__icontains=text)
-            | Q(team__name__icontains=text)
-            | Q(project__name__icontains=text)
-        )
+    def granted(self, name: str) -> Self:
+        """Keys that were given a permission by its name; `*` does not name it."""
+        # Names have no quotation mark in them, and neither database can look into JSON in the other's way.
+        texts = self.annotate(permission_text=Cast("permissions", models.TextField()))
+        return texts.filter(permission_text__contains=f'"{name}"')
+
+    def needing_attention(self, *, at: datetime, unused_after: int | None = UNUSED_AFTER.days) -> Self:
+        """Active keys that someone should look at: disabled, exposed, about to expire, or long unused.
+
+        :param unused_after: after how many days without a use, as the organization's policy says; None is never.
+        """
+        return self.in_state("attention", at=at, unused_after=unused_after)
+
+    def live_origins(self, *, at: datetime, most: int) -> list[list[str]]:
+        """Return the origins that good publishable keys allow: each list of them once, and at most so many."""
+        keys = self.active(at=at).filter(kind="publishable", disabled_at=None).order_by()
+        return list(keys.values_list("allowed_origins", flat=True).distinct()[:most])
 
     def issued_by_form(self, issuer_id: UUID, issue_id: UUID | None) -> Self:
         return self.filter(issuer_id=issuer_id, issue_id=issue_id) if issue_id else self.none()
@@ -169,6 +228,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def before(self, key_id: UUID | None) -> Self:
         return self.filter(id__lt=key_id) if key_id else self
 
+    def after(self, key_id: UUID) -> Self:
+        """The keys that are newer than one, the nearest first."""
+        return self.filter(id__gt=key_id).order_by("id")
+
     def mark_used(self, newest: Mapping[UUID, LastUse]) -> int:
         """Move the times of last use forward, never backwards, and at most once a minute a key; return of how many.
 
@@ -184,12 +247,26 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
                 moved += self.filter(pk=key_id).update(last_used_at=use.at, last_used_ip=use.address)
         return moved
 
-    def mark_first_use(self, key_id: UUID, *, digest: str, at: datetime) -> bool:
-        """Note the first use of a key with this digest; return whether the key still has it."""
-        with without_waiting():
-            if self.filter(pk=key_id, digest=digest, last_used_at=None).update(last_used_at=at):
+    def mark_first_use(self, key_id: UUID, *, prefix: str, at: datetime, address: str | None) -> bool:
+        """Note the first use of a key that still has this prefix; return whether it has.
+
+        Its digest may be another by now, and yet one of the same text; a new secret always has a new prefix.
+        """
+        still = self.filter(pk=key_id, prefix=prefix)
+        with without_waiting(FIRST_USE_WAIT_MS):
+            if still.filter(last_used_at=None).update(last_used_at=at, last_used_ip=address):
                 return True
-        return self.filter(pk=key_id, digest=digest).exists()
+        return still.exists()
+
+    def awaiting_use_of(self, successor_ids: Collection[UUID], *, at: datetime) -> Self:
+        """Keys that retire soon after one of these successors was used, and have not been told that it was."""
+        return self.filter(
+            successor__in=successor_ids,
+            successor__last_used_at__isnull=False,
+            settled_at=None,
+            revoked_at=None,
+            retires_at__gt=at,
+        )
 
     def upgrade_digest(self, key_id: UUID, *, old: str, new: str) -> int:
         """Replace a digest by a costlier one of the same key, unless someone else did so meanwhile."""
@@ -198,7 +275,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
 
 @contextmanager
-def without_waiting() -> Iterator[None]:
+def without_waiting(patience_ms: int = NOTE_WAIT_MS) -> Iterator[None]:
     """Let SQLite refuse almost at once what it would else wait seconds for: the lock that another writer holds."""
     if connection.vendor != "sqlite":
         yield
@@ -207,7 +284,7 @@ def without_waiting() -> Iterator[None]:
     # Past Django's cursor, since this is no query: it asks the library, and reads no file.
     raw = connection.connection
     [patience] = raw.execute("PRAGMA busy_timeout").fetchone()
-    raw.execute(f"PRAGMA busy_timeout = {NOTE_WAIT_MS}")
+    raw.execute(f"PRAGMA busy_timeout = {patience_ms}")
     try:
         yield
     finally:
@@ -218,7 +295,8 @@ def _within_roles(principal: Principal) -> Q:
     as_admin = principal.team_ids_as(Role.TEAM_ADMIN)
     as_developer = principal.team_ids_as(Role.DEVELOPER)
     own_in_team = own_keys(principal) & Q(team_id__in=as_developer)
-    return Q(team_id__in=as_admin) | Q(project__team_id__in=as_admin | as_developer) | own_in_team
+    projects = Project.objects.filter(team_id__in=as_admin | as_developer)
+    return Q(team_id__in=as_admin) | Q(project__among=projects) | own_in_team
 
 
 def own_keys(principal: Principal) -> Q:

@@ -17,9 +17,10 @@ from apikeys.forms.uses import UsesForm
 from apikeys.listing import key_row
 from apikeys.models import ApiKey
 from apikeys.permissions import ALL
-from apikeys.rules import role_of, rules_of
+from apikeys.rotations import rotation_panel
+from apikeys.rules import Rules, role_of, rules_of
 from apikeys.snippets import examples
-from apikeys.use_rows import UsePage, read_page, totals, use_row, uses_of
+from apikeys.use_rows import UsePage, browser_use, read_page, totals, use_row, uses_of
 from audit.visibility import visible_events
 from keyportal.http import MemberRequest
 
@@ -41,15 +42,18 @@ class PermissionLine:
 @never_cache
 @require_GET
 def key_detail(request: MemberRequest, key_id: UUID) -> HttpResponse:
-    visible = ApiKey.objects.visible_to(request.principal).with_places().with_roles()
+    visible = ApiKey.objects.visible_to(request.principal).with_places().with_roles().select_related("successor")
     api_key = get_object_or_404(visible, pk=key_id)
     at = timezone.now()
     role = role_of(api_key)
+    rules = rules_of(api_key.organization_id)
     events = visible_events(request).filter(target_table="api_keys", target_id=str(api_key.pk))
     context = {
-        "row": key_row(api_key, request.principal, at=at),
-        "is_ended": api_key.state_at(at) in {"revoked", "expired"},
-        "permissions": _permission_lines(api_key),
+        "row": key_row(api_key, request.principal, policy=rules.policy, at=at),
+        "panel": rotation_panel(api_key, request.principal, at=at),
+        "is_ended": api_key.state_at(at) in {"revoked", "retired", "expired"},
+        "permissions": _permission_lines(api_key, rules),
+        "browser_use": browser_use(api_key),
         "role": Role(role.value).label.lower() if role else "nobody here any more",
         "totals": totals(api_key, at=at),
         "uses": [use_row(use) for use in uses_of(api_key)[:USES_SHOWN]],
@@ -92,9 +96,8 @@ def _url(request: MemberRequest, query: dict[str, str]) -> str:
     return f"{request.path}?{urlencode(query)}" if query else request.path
 
 
-def _permission_lines(api_key: ApiKey) -> list[PermissionLine]:
+def _permission_lines(api_key: ApiKey, rules: Rules) -> list[PermissionLine]:
     """Return what the key was given, `*` written out, each with whether it is in force."""
-    rules = rules_of(api_key.organization_id)
     effective = rules.effective(api_key)
     names = effective if ALL in api_key.permissions else set(api_key.permissions)
     return [

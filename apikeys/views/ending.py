@@ -1,6 +1,6 @@
 """Ending a key, for a time or for good."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib import messages
@@ -57,6 +57,8 @@ def key_disable(request: MemberRequest, key_id: UUID) -> HttpResponse:
     """Refuse a key until it is enabled again: for when one is not sure what would break."""
     api_key = _endable(request, key_id)
     at = timezone.now()
+    if has_ended(request, api_key, at=at):
+        return redirect("key-detail", api_key.pk)
     form = WayBackForm(posted(request), initial={"next": _way_back(request, api_key)})
     if not form.is_valid():
         return form_page(
@@ -77,6 +79,8 @@ def key_disable(request: MemberRequest, key_id: UUID) -> HttpResponse:
 def key_enable(request: MemberRequest, key_id: UUID) -> HttpResponse:
     api_key = _endable(request, key_id)
     at = timezone.now()
+    if has_ended(request, api_key, at=at):
+        return redirect("key-detail", api_key.pk)
     form = WayBackForm(posted(request), initial={"next": _way_back(request, api_key)})
     if not form.is_valid():
         return form_page(request, "apikeys/key_enable.html", form, api_key=api_key)
@@ -86,6 +90,14 @@ def key_enable(request: MemberRequest, key_id: UUID) -> HttpResponse:
     except actions.KeyNotActive as refused:
         messages.info(request, str(refused))
     return redirect(safe_next(request, form.cleaned_data["next"], reverse("key-list")))
+
+
+def has_ended(request: MemberRequest, api_key: ApiKey, *, at: datetime) -> bool:
+    """Say whether there is nothing to change about a key any more, and then tell who wanted to."""
+    if api_key.state_at(at) in {"active", "disabled"}:
+        return False
+    messages.info(request, actions.KeyNotActive.sentence)
+    return True
 
 
 def _endable(request: MemberRequest, key_id: UUID) -> ApiKey:

@@ -17,7 +17,8 @@ from django.views.decorators.vary import vary_on_headers
 from accounts.recent import recent_sign_in_required
 from apikeys import actions, hashing
 from apikeys.flows import FLOWS, ORGANIZATION, SECRET, Flow
-from apikeys.forms.issuing import LIMITS, IssueKeyForm
+from apikeys.forms.fields import LIMITS
+from apikeys.forms.issuing import IssueKeyForm
 from apikeys.models import ApiKey
 from apikeys.views.access import may_issue
 from apikeys.views.revealing import reveal
@@ -31,6 +32,7 @@ PREFILLED = (
     "team",
     "project",
     "environment",
+    "service_account",
     "permissions",
     "expiry",
     "expires_on",
@@ -66,6 +68,7 @@ def key_issue(request: MemberRequest, flow: str) -> HttpResponse:
             environment=data["environment"],
             permissions=form.granted,
             kind=form.flow.kind,
+            service_account=data.get("service_account"),
             allowed_origins=data.get("allowed_origins", ()),
             networks=data["networks"],
             limits=form.limits(),

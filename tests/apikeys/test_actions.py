@@ -293,6 +293,7 @@ def test_issue_is_on_record_without_secret_and_digest(bob: Person, team: Team, i
     assert rows_of(issued.row) == [Row("api_key.created", "create", label, "user", "bob@example.com")]
     assert newest_changes(issued.row.pk) == {
         "name": [None, "github-action-checkout-service"],
+        "label": [None, label],
         "kind": [None, "secret"],
         "scope": [None, "team"],
         "environment": [None, "live"],

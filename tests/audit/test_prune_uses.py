@@ -52,8 +52,8 @@ def prune(capsys: pytest.CaptureFixture[str], *options: str) -> list[int]:
     """Run the command; return how many uses, hours and processes it says it removed."""
     call_command("prune_uses", *options)
     said = re.fullmatch(
-        r"Removed (\d+) uses older than \d+ days, (\d+) counts of hours older than \d+ days "
-        r"and the traces of (\d+) processes that ended\.\n",
+        r"Removed (\d+) uses older than \d+ days, (\d+) counts of hours older than \d+ days, "
+        r"\d+ addresses not seen since and the traces of (\d+) processes that ended\.\n",
         capsys.readouterr().out,
     )
     assert said

@@ -37,10 +37,16 @@ ALLOWED = {
     "apikeys/models/queries.py:upgrade_digest": "The key stays the same: only the cost of checking it rises.",
     "apikeys/presented.py:_read_sqlite": "It reads.",
     "apikeys/shared_budgets.py:_exchange": "It speaks to Redis.",
+    "apikeys/shared_limits.py:_send": "The same.",
+    "audit/tracking.py:change_many": "It writes the audit row of each row itself.",
+    "apikeys/finding.py:_read": "It reads.",
+    "apikeys/models/terms.py:keep_terms": "What a key is found by follows from the key, whose changes are recorded.",
+    "audit/pruning.py:take_stock": "It counts rows for SQLite, and changes no row of ours.",
     "audit/uses.py:_is_first_time": "It numbers a batch of uses, which are records themselves.",
     "audit/uses.py:complete_now": "It puts the end of a call into its record.",
     "audit/uses.py:_write_rows": "Uses are records themselves.",
     "audit/uses.py:_upsert": "The same.",
+    "apikeys/migrations/0010_finding.py:fill": "What a key is found by follows from the key, and no key changes.",
     "audit/migrations/0002_immutable_rows.py:_run": "It makes the triggers, and changes no row.",
 }
 
@@ -48,6 +54,8 @@ ALLOWED = {
 UNTRACKED = {
     "audit.AuditEvent": "It is the log.",
     "audit.KeyUse": "It is a record itself.",
+    "apikeys.KeyTerm": "It follows from the key.",
+    "audit.KeyAddress": "It is a sum of records.",
     "audit.KeyUseHour": "It is a sum of records.",
     "audit.UseWriter": "It keeps records from being written twice.",
     "accounts.Installation": "Its one row is made together with the first organization, which is recorded.",
@@ -60,11 +68,10 @@ UNWATCHED = {
     "accounts.Invitation.token_digest": "It is made once; only its link's holder knows what it stands for.",
     "accounts.Invitation.invited_by_id": "The actor of the creation.",
     "apikeys.ApiKey.prefix": "Part of the label.",
-    "apikeys.ApiKey.label": "The label of every row about the key.",
-    "apikeys.ApiKey.digest": "It is made once; an upgrade leaves the key the same.",
+    "apikeys.ApiKey.digest": "It changes with the label; an upgrade leaves the key the same.",
     "apikeys.ApiKey.last_used_at": "Uses have records of their own.",
     "apikeys.ApiKey.last_used_ip": "Uses have records of their own.",
-    "apikeys.ApiKey.issue_id": "names the form that issued the key, and is never changed",
+    "apikeys.ApiKey.issue_id": "It names the form or request that issued the key or replaced its secret.",
 }
 
 

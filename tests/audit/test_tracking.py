@@ -13,7 +13,7 @@ from django.db.models.signals import post_save
 from audit.context import audit_context
 from audit.events import EVENTS, TABLES, UnknownEvent
 from audit.models import AuditEvent
-from audit.tracking import TRACKED, ChangeOutsideTransaction, UntrackableField, track
+from audit.tracking import TRACKED, ChangeOutsideTransaction, UntrackableField, change_many, track
 from tests.audit.happenings import NOON, ORGANIZATION, TEAM
 from tests.audit.vaults import OPTIONS, LooseVault, Vault
 
@@ -375,3 +375,36 @@ def test_track_refuses_fields_that_change_unseen(field: str) -> None:
     with pytest.raises(UntrackableField, match=rf"LooseVault\.{field}"):
         track(LooseVault, **OPTIONS | {"fields": [field], "masked": []})
     assert LooseVault not in TRACKED
+
+
+def test_many_rows_are_changed_each_with_its_row_of_the_log(alice_acts: None) -> None:
+    vaults = Vault.objects.bulk_create([Vault(name="green"), Vault(name="red", size=7), Vault(name="blue")])
+    with transaction.atomic():
+        change_many(vaults, {"size": 7, "combination": "0", "dust": 3}, event="vault.updated")
+    assert [(row.size, row.combination, row.dust) for row in Vault.objects.order_by("id")] == [(7, "0", 3)] * 3
+    assert [vault.size for vault in vaults] == [7, 7, 7]
+    masked = {"combination": ["•••", "•••"]}
+    assert rows() == [
+        ("update", "vault.updated", {"size": [0, 7]} | masked),
+        ("update", "vault.updated", masked),
+        ("update", "vault.updated", {"size": [0, 7]} | masked),
+    ]
+    assert set(AuditEvent.objects.values_list("target_label", flat=True)) == {"green", "red", "blue"}
+
+
+def test_none_of_many_rows_is_changed_if_a_row_of_the_log_fails(vault: Vault, broken_log: None) -> None:
+    with pytest.raises(OSError, match="disk"), transaction.atomic():
+        change_many([vault], {"size": 7}, event="vault.updated")
+    assert Vault.objects.get().size == 0
+
+
+def test_no_rows_are_nothing_to_change(db: None) -> None:
+    change_many([], {"size": 7}, event="vault.updated")
+    assert rows() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_rows_are_changed_inside_a_transaction_only(vault: Vault) -> None:
+    with pytest.raises(ChangeOutsideTransaction):
+        change_many([vault], {"size": 7}, event="vault.updated")
+    assert Vault.objects.get().size == 0

@@ -24,8 +24,11 @@ import json
 from django.template.loader import render_to_string
 from django.utils import timezone
 from accounts import actions
-from accounts.models import Organization, Project, Role, Team
+from accounts.models import Organization, OrganizationMembership, Project, Role, ServiceAccount, Team, TeamMembership
+from accounts.models import User
+from accounts.principals import principal_of
 from apikeys.models import ApiKey
+from audit.context import audit_context
 at = timezone.now()
 old = Organization.objects.get()
 new = actions.create_organization(name="Saltmarsh", at=at)
@@ -35,9 +38,19 @@ guest = actions.create_user(email="{CONSULTANT.email}", password="{CONSULTANT.pa
 actions.add_to_organization(organization=new, user=founder, role=Role.SUPER_ADMIN, at=at)
 for organization in (old, new):
     actions.add_to_organization(organization=organization, user=guest, role=Role.MEMBER, at=at)
+people = {{user.name.split()[0]: user for user in User.objects.all()}}
+in_team = TeamMembership.objects.get(membership__user=people["Kwame"])
+chief = principal_of(OrganizationMembership.objects.get(organization=old, user=people["Alice"]))
+with audit_context(actor=chief.as_actor(), at=at):
+    actions.remove_from_team(principal=chief, team_membership=in_team)
 print(json.dumps({{
     "keys": {{key.name: str(key.pk) for key in ApiKey.objects.all()}},
     "team": str(Team.objects.get(name="Payments").pk),
+    "platform": str(Team.objects.get(name="Platform").pk),
+    "account": str(ServiceAccount.objects.get(name="argo-cd").pk),
+    "platform_admin": str(people["Priya"].pk),
+    "member": str(people["Liam"].pk),
+    "gone": str(people["Kwame"].pk),
     "project": str(Project.objects.get(name="Checkout").pk),
     "broken": render_to_string("500.html"),
 }}))
@@ -300,6 +313,17 @@ def policy_errors(page: Page, tour: Tour) -> None:
     send("Preview changes")(page, tour)
 
 
+def choose(verb: str) -> Callable[[Page, Tour], None]:
+    """Return what chooses all keys of a person and goes on to what is done with them."""
+
+    def show(page: Page, tour: Tour) -> None:
+        page.get_by_role("link", name="Choose all").click()
+        page.get_by_role("button", name=f"{verb} chosen keys").click()
+        expect(sheet(page)).to_be_visible()
+
+    return show
+
+
 WIDTHS = (1280, 390)
 # A key of the demo that was used today, so that its revocation asks for its name.
 BUSY = "github-action-checkout-service"
@@ -355,6 +379,9 @@ KEYS = [
     Stop("revoke-page", "alice", lambda tour: f"{tour.key(BUSY)}revoke/"),
     Stop("revoke-page-errors", "alice", lambda tour: f"{tour.key(BUSY)}revoke/", send("Revoke key")),
     Stop("revoked", "alice", "/integrations/?q=sent-twice", revoked),
+    Stop("rotate-dialog", "alice", lambda tour: tour.key(BUSY), click_link("Rotate key", titled="Rotate this key")),
+    Stop("rotate-page-errors", "alice", lambda tour: f"{tour.key(BUSY)}rotate/", send("Rotate key")),
+    Stop("rotate-leaked", "alice", lambda tour: f"{tour.key(BUSY)}rotate/?reason=leaked"),
     Stop("key", "alice", lambda tour: tour.key(BUSY)),
     Stop("key-all-permissions", "alice", lambda tour: tour.key("ledger-reconciliation-job")),
     Stop("key-exposed", "alice", lambda tour: tour.key("metrics-scraper")),
@@ -382,6 +409,47 @@ REST = [
     ),
     Stop("invitation-sent", "alice", lambda tour: f"/teams/{tour.ids['team']}/", invitation_sent),
     Stop("team", "alice", lambda tour: f"/teams/{tour.ids['team']}/"),
+    # Service accounts, and people who leave
+    Stop("team-accounts", "alice", lambda tour: f"/teams/{tour.ids['platform']}/"),
+    Stop("account-form", "alice", lambda tour: f"/teams/{tour.ids['platform']}/service-accounts/new/"),
+    Stop(
+        "account-dialog",
+        "alice",
+        lambda tour: f"/teams/{tour.ids['platform']}/",
+        click_link("New service account", titled="New service account"),
+    ),
+    Stop(
+        "account-form-errors",
+        "alice",
+        lambda tour: f"/teams/{tour.ids['platform']}/service-accounts/new/",
+        send("Create service account"),
+    ),
+    Stop("account", "alice", lambda tour: f"/service-accounts/{tour.ids['account']}/"),
+    Stop("account-edit", "alice", lambda tour: f"/service-accounts/{tour.ids['account']}/edit/"),
+    Stop(
+        "account-stop-errors",
+        "alice",
+        lambda tour: f"/service-accounts/{tour.ids['account']}/stop/",
+        send("Stop account"),
+    ),
+    Stop("key-of-account", "alice", lambda tour: tour.key("argo-cd-production")),
+    Stop(
+        "member-role", "alice", lambda tour: f"/teams/{tour.ids['platform']}/members/{tour.ids['platform_admin']}/role/"
+    ),
+    Stop(
+        "member-remove",
+        "alice",
+        lambda tour: f"/teams/{tour.ids['platform']}/members/{tour.ids['platform_admin']}/remove/",
+    ),
+    Stop("person-role", "alice", lambda tour: f"/people/{tour.ids['platform_admin']}/role/"),
+    Stop("person-remove", "alice", lambda tour: f"/people/{tour.ids['platform_admin']}/remove/"),
+    Stop("person-keys", "alice", lambda tour: f"/people/{tour.ids['platform_admin']}/keys/?choose=all"),
+    Stop("person-keys-none", "alice", lambda tour: f"/people/{tour.ids['member']}/keys/"),
+    Stop("person-keys-revoke", "alice", lambda tour: f"/people/{tour.ids['platform_admin']}/keys/", choose("Revoke")),
+    Stop("person-keys-hand-over", "alice", lambda tour: f"/people/{tour.ids['gone']}/keys/", choose("Hand over")),
+    Stop("person-keys-gone", "alice", lambda tour: f"/people/{tour.ids['gone']}/keys/"),
+    Stop("people-left", "alice", "/people/left/"),
+    Stop("people-left-none", "founder", "/people/left/"),
     Stop("invitation", "stranger", lambda tour: tour.invitation),
     Stop("invitation-errors", "stranger", lambda tour: tour.invitation, send("Create account and join")),
     Stop("invitation-wrong-person", "alice", lambda tour: tour.invitation),

@@ -38,10 +38,12 @@ class Command(BaseCommand):
         days = days or settings.KEYPORTAL_USES_DAYS
         uses = sum(pruning.prune_uses(before=at - timedelta(days=days), batch=batch))
         hours = sum(pruning.prune_hours(before=at - timedelta(days=hour_days), batch=batch))
+        addresses = sum(pruning.prune_addresses(before=at - timedelta(days=days), batch=min(batch, BATCH)))
         writers = pruning.prune_writers(at=at)
+        pruning.take_stock()
         self.stdout.write(
-            f"Removed {uses} uses older than {days} days, {hours} counts of hours older than {hour_days} days "
-            f"and the traces of {writers} processes that ended."
+            f"Removed {uses} uses older than {days} days, {hours} counts of hours older than {hour_days} days, "
+            f"{addresses} addresses not seen since and the traces of {writers} processes that ended."
         )
 
 
