@@ -5,6 +5,11 @@ class ApikeysConfig(AppConfig):
     name = "apikeys"
 
     def ready(self) -> None:
+        from django.db.models.signals import post_save
+
         from apikeys import recording
+        from apikeys.models import ApiKey
+        from apikeys.models.terms import keep_terms
 
         recording.start()
+        post_save.connect(keep_terms, sender=ApiKey, dispatch_uid="apikeys.keep_terms")

@@ -126,7 +126,9 @@ _NOUNS: Final[Mapping[str, str]] = MappingProxyType(
 # What is no action on a resource, and so a phrase by itself.
 _WHOLE_PHRASES: Final[Mapping[str, str]] = MappingProxyType({"keys:rotate_self": "rotate itself"})
 # Where it is not the action itself.
-_VERBS: Final[Mapping[str, str]] = MappingProxyType({"keys:write": "manage", "service_accounts:write": "manage", "org:write": "change"})
+_VERBS: Final[Mapping[str, str]] = MappingProxyType(
+    {"keys:write": "manage", "service_accounts:write": "manage", "org:write": "change"}
+)
 _SCOPES: Final[Mapping[str, str]] = MappingProxyType({"org": "organization", "team": "team", "project": "project"})
 
 

@@ -83,13 +83,23 @@ def test_body_of_the_reference_works_as_it_is(
         "scope": "project",
         "environment": "live",
         "permissions": ["projects:read"],
+        "effective": ["projects:read"],
         "organization_id": str(project.team.organization_id),
         "team_id": None,
         "project_id": str(project.pk),
         "issuer": {"id": str(bob.user.pk), "email": "bob@example.com"},
+        "service_account": None,
+        "allowed_origins": [],
+        "networks": [],
+        "per_second": None,
+        "per_minute": None,
+        "per_day": None,
         "state": "active",
+        "predecessor_id": None,
         "created_at": "2026-03-02T12:00:00Z",
         "expires_at": "2026-05-31T12:00:00Z",
+        "retires_at": None,
+        "disabled_at": None,
         "revoked_at": None,
         "last_used_at": None,
         "last_used_ip": None,
@@ -236,7 +246,7 @@ BAD_BODIES: dict[str, tuple[Any, list[str]]] = {
     "a number": (7, ["body"]),
     "a string": ("ci", ["body"]),
     "unknown field": (GOOD | {"digest": "x"}, ["digest"]),
-    "unknown fields": (GOOD | {"kind": "publishable", "issuer": "x"}, ["kind", "issuer"]),
+    "unknown fields": (GOOD | {"secret": "publishable", "issuer": "x"}, ["secret", "issuer"]),
     "field with a lone surrogate": (GOOD | {"\ud800": 1}, ["body"]),
     "empty name": (GOOD | {"name": ""}, ["name"]),
     "name of spaces": (GOOD | {"name": "  \u00a0 "}, ["name"]),
@@ -567,7 +577,7 @@ def test_key_that_the_caller_does_not_see_is_404_in_every_way(
     for key_id in (org_key.row.pk, team_key.row.pk):
         assert refusal(Session(charlie).get(f"{URL}/{key_id}")) == (404, "not_found")
         assert refusal(Session(charlie).delete(f"{URL}/{key_id}")) == (404, "not_found")
-    assert ApiKey.objects.revoked().count() == 0
+    assert ApiKey.objects.revoked(at=NOON).count() == 0
 
 
 # Revoking
@@ -623,6 +633,7 @@ def test_whoami_of_a_project_key(issue: Issue, bob: Person, project: Project) ->
         "team_id": str(project.team_id),
         "project_id": str(project.pk),
         "issuer": {"id": str(bob.user.pk), "email": "bob@example.com"},
+        "service_account": None,
         "role": "team_admin",
         "key": {
             "id": str(issued.row.pk),

@@ -345,7 +345,15 @@ def test_prepare_never_fills_a_database_that_has_users(
 def test_commands_are_the_documented_ones() -> None:
     root = Path(__file__).resolve().parents[2]
     found = {path.stem for path in root.glob("*/management/commands/[a-z]*.py")}
-    assert found == {"create_admin", "issue_key", "prepare", "prune_uses", "revoke_key"}
+    assert found == {
+        "apply_policies",
+        "create_admin",
+        "import_keys",
+        "issue_key",
+        "prepare",
+        "prune_uses",
+        "revoke_key",
+    }
 
 
 def test_demo_password_is_made_of_distinct_words() -> None:

@@ -63,7 +63,7 @@ def test_key_expires_at_its_moment(noon: time_machine.Traveller, issue: Issue, d
 def test_database_that_is_away_is_503_and_says_when_to_come_back(
     issued: Issued, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    def fail(_: str) -> None:
+    def fail(_: str, **__: object) -> None:
         raise error("gone")
 
     monkeypatch.setattr(presented, "read", fail)

@@ -257,6 +257,7 @@ def test_change_by_sql_holds_on_the_next_call_though_the_digest_is_remembered(
 def test_deleted_row_is_unknown_on_the_next_call(issued: Issued) -> None:
     assert outcome_of(issued.text) is Outcome.ACCEPTED
     with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM apikeys_keyterm")
         cursor.execute("DELETE FROM apikeys_apikey")
     assert verify(issued.text, at=NOON) == Verification(Outcome.INVALID_KEY, issued.row.prefix)
 

@@ -172,6 +172,17 @@ def send(button: str) -> Callable[[Page, Tour], None]:
     return show
 
 
+def widened(page: Page, tour: Tour) -> None:
+    page.locator("[name=permissions][value='*']").check()
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.get_by_role("link", name="Issue a successor like this")).to_be_visible()
+
+
+def bulk_errors(page: Page, tour: Tour) -> None:
+    page.get_by_role("button", name=re.compile("End .* keys")).click()
+    expect(page.locator(".notice.is-error")).to_be_visible()
+
+
 def issue_dialog_with_errors(page: Page, tour: Tour) -> None:
     click_link("New API key", titled="New API key")(page, tour)
     send("Issue key")(page, tour)
@@ -382,6 +393,13 @@ KEYS = [
     Stop("rotate-dialog", "alice", lambda tour: tour.key(BUSY), click_link("Rotate key", titled="Rotate this key")),
     Stop("rotate-page-errors", "alice", lambda tour: f"{tour.key(BUSY)}rotate/", send("Rotate key")),
     Stop("rotate-leaked", "alice", lambda tour: f"{tour.key(BUSY)}rotate/?reason=leaked"),
+    Stop("disable-dialog", "alice", lambda tour: tour.key(BUSY), click_link("Disable key", titled="Disable this key?")),
+    Stop("enable-page", "alice", lambda tour: f"{tour.key('zapier-bridge')}enable/"),
+    Stop("edit-dialog", "alice", lambda tour: tour.key(BUSY), click_link("Edit key", titled="Edit key")),
+    Stop("edit-widened", "alice", lambda tour: f"{tour.key(BUSY)}edit/", widened),
+    Stop("bulk", "alice", "/integrations/bulk/?q=checkout"),
+    Stop("bulk-errors", "alice", "/integrations/bulk/?q=checkout&state=active", bulk_errors),
+    Stop("bulk-refused", "alice", "/integrations/bulk/?state=active"),
     Stop("key", "alice", lambda tour: tour.key(BUSY)),
     Stop("key-all-permissions", "alice", lambda tour: tour.key("ledger-reconciliation-job")),
     Stop("key-exposed", "alice", lambda tour: tour.key("metrics-scraper")),

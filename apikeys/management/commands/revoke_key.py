@@ -13,7 +13,7 @@ from apikeys.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "Revoke a key for good, by its label (kp_sk_live_…) or its id. The key itself is never asked for."
+    help = "Revoke a key for good, by its label, as lists show it, or its id. The key itself is never asked for."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("key", metavar="LABEL-OR-ID")

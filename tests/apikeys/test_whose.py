@@ -1,0 +1,77 @@
+"""Whose key is this: the answer to what someone has found, and to nobody else's keys."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import Project
+from apikeys import keyformat, shapes, whose
+from apikeys.keyformat import Shape
+from tests.cast import Issued, Person
+
+Issue = Callable[..., Issued]
+PAGE = "/keys/whose/"
+
+
+def test_label_says_whose_key_it_is_and_how_to_end_it(issued: Issued, dana_client: Client) -> None:
+    page: Any = dana_client.get(PAGE, {"label": f"{issued.row.label}…"})
+    assert [row.api_key.pk for row, _ in page.context["rows"]] == [issued.row.pk]
+    for part in ("github-action-checkout-service", "dana@example.com", "Active", "Never used", "Checkout"):
+        assert part in page.text
+    for name in ("revoke", "disable", ""):
+        assert f"/keys/{issued.row.pk}/{name}" in page.text
+    assert page["Cache-Control"].startswith("max-age=0, no-cache, no-store")
+
+
+def test_who_may_not_end_it_is_told_who_can(issue: Issue, bob: Person, project: Project, dana_client: Client) -> None:
+    issued = issue(bob, project)
+    page: Any = dana_client.get(PAGE, {"label": issued.row.label})
+    assert f"/keys/{issued.row.pk}/revoke/" not in page.text
+    assert "An admin of its team, or Bob, can end it." in page.text
+
+
+@pytest.mark.parametrize("label", ["", "{theirs}", "kp_sk_live_a1B2c3D4", "galaxy", "\0", "x" * 5000, "<script>"])
+def test_others_unknown_and_malformed_labels_are_answered_alike(
+    issue: Issue, alice: Person, charlie: Person, charlie_client: Client, project: Project, label: str
+) -> None:
+    asked = label.format(theirs=issue(alice, project).row.label)
+    page: Any = charlie_client.get(PAGE, {"label": asked})
+    assert (page.status_code, page.context["rows"]) == (200, [])
+    assert ("No key of yours" in page.text) is bool(asked)
+
+
+def test_several_labels_are_each_answered(issue: Issue, dana: Person, project: Project, dana_client: Client) -> None:
+    labels = [issue(dana, project).row.label for _ in range(2)]
+    page: Any = dana_client.get(PAGE, {"label": " ".join([*labels, "kp_sk_live_a1B2c3D4"])})
+    assert {row.api_key.label for row, _ in page.context["rows"]} == set(labels)
+    assert page.context["unknown"] == ["kp_sk_live_a1B2c3D4"]
+    # It takes as many statements for one as for twenty.
+    assert len(whose.labels_in(" ".join(f"kp_sk_live_{n:08}" for n in range(30)))) == whose.MOST_LABELS
+
+
+def test_whole_key_in_the_address_is_cut_to_its_label(issued: Issued, dana_client: Client) -> None:
+    response: Any = dana_client.get(PAGE, {"label": issued.text})
+    assert (response.status_code, response["Location"]) == (302, f"{PAGE}?label={issued.row.label}")
+
+
+SHAPES = ("ospr_{prefix}{secret}", "tos_{prefix}_{secret}", "onv_{kind}_{env}_{prefix}{secret} sk,pk,org")
+
+
+@pytest.mark.parametrize("shape", [Shape(), Shape("ospr_{prefix}{secret}"), Shape("tos_{prefix}_{secret}")])
+def test_label_is_found_in_a_log_line_and_its_secret_is_not(settings: Settings, shape: Shape) -> None:
+    settings.KEYPORTAL_EARLIER_KEY_SHAPES = list(SHAPES)
+    key = keyformat.mint(shape, kind_label="sk", environment="live")
+    line = f'{{"auth": "Bearer {key.reveal()}", "path": "/v1?x=1"}}'
+    assert re.findall(whose.label_regex(), line) == [key.label]
+    assert re.findall(whose.label_regex(), f"prefix={key.label}…") == [key.label]
+
+
+def test_expression_is_of_every_accepted_shape(settings: Settings) -> None:
+    settings.KEYPORTAL_EARLIER_KEY_SHAPES = list(SHAPES)
+    heads = [head for shape in shapes.accepted() for head in shape.heads()]
+    assert all(head in whose.label_regex() for head in heads)
+    assert re.fullmatch(whose.label_regex(), whose.example_label())

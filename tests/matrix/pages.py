@@ -1,0 +1,178 @@
+"""Every page that changes something: which table says who may, what is sent, and what it writes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from uuid_utils.compat import uuid7
+
+from tests.matrix import grids
+from tests.matrix.grids import Grid
+from tests.matrix.operations import ACCOUNTS, KEYS, ORGANIZATIONS, PERMISSION, PERMISSIONS, POLICIES
+from tests.matrix.world import STEWARDS, World
+
+Form = Callable[[World, str], dict[str, Any]]
+POLICY = {"max_lifetime": "30", "team_issuers": "team_admin", "project_issuers": "developer", "existing": "now"}
+# Who of a team is changed, and which of their keys is decided on.
+MEMBERS = {"team": ("dana", "danas"), "other": ("grace", "other"), "elsewhere": ("charlie", "elsewhere")}
+
+
+def _empty(_world: World, _place: str) -> dict[str, Any]:
+    return {}
+
+
+def _same(form: dict[str, Any]) -> Form:
+    return lambda _world, _place: form
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is asked for, and what of."""
+
+    grid: Grid
+    # What the address names: the parameter, and its kind in `World.ids`.
+    about: dict[str, str]
+    form: Form = _empty
+    # What it writes; nothing where it only shows what would be.
+    writes: str = ""
+
+    def url(self, world: World, name: str, place: str) -> str:
+        return reverse(name, kwargs={parameter: _value(world, kind, place) for parameter, kind in self.about.items()})
+
+
+def _value(world: World, kind: str, place: str) -> str | UUID:
+    if kind == "permission":
+        return PERMISSIONS[place]
+    if kind == "member":
+        return UUID(world.ids["person"][MEMBERS[place][0]])
+    return UUID(world.id_of(kind, place))
+
+
+def _new_key(world: World, place: str) -> dict[str, Any]:
+    kind = "team" if place in {"team", "other"} else "project"
+    return {
+        "issue_id": str(uuid7()),
+        "name": "new",
+        "scope": kind,
+        kind: world.id_of(kind, place),
+        "environment": "live",
+        "expiry": "90",
+        "permissions": ["projects:read"],
+    }
+
+
+def _new_organization_key(world: World, place: str) -> dict[str, Any]:
+    return _new_key(world, place) | {"scope": "org", "project": ""}
+
+
+def _new_publishable_key(world: World, place: str) -> dict[str, Any]:
+    return _new_key(world, place) | {"permissions": [], "allowed_origins": "https://app.example.com"}
+
+
+def _new_account(world: World, place: str) -> dict[str, Any]:
+    return {"name": "new", "role": "developer", "steward": world.ids["person"][STEWARDS[place]]}
+
+
+def _edited_account(world: World, place: str) -> dict[str, Any]:
+    return _new_account(world, place) | {"name": "renamed"}
+
+
+def _rotation(_world: World, _place: str) -> dict[str, Any]:
+    return {"form_id": str(uuid7()), "reason": "routine", "settle": "3600", "deadline": "7"}
+
+
+def _project(world: World, place: str) -> dict[str, Any]:
+    return {"name": "new", "team": world.id_of("team", place), "environments": "any"}
+
+
+def _keys_to_revoke(world: World, place: str) -> dict[str, Any]:
+    return {"key": world.ids["key"][MEMBERS[place][1]], "reason": "They left."}
+
+
+def _keys_to_hand_over(world: World, place: str) -> dict[str, Any]:
+    key_id = world.ids["key"][MEMBERS[place][1]]
+    return {"key": key_id, f"account_{UUID(key_id).hex}": world.ids["account"][place]}
+
+
+_KEY, _ROTATING, _TEAM, _ACCOUNT = (
+    {"key_id": "key"},
+    {"key_id": "rotating"},
+    {"team_id": "team"},
+    {"account_id": "account"},
+)
+_MEMBER, _TEAM_MEMBER = {"user_id": "member"}, {"team_id": "team", "user_id": "member"}
+_PERMISSION = {"name": "permission"}
+
+# By the name of its address.
+PAGES = {
+    "key-issue": Page(grids.ISSUE_IN_FORM, {}, _new_key, KEYS),
+    "sdk-key-issue": Page(grids.ISSUE_PUBLISHABLE, {}, _new_publishable_key, KEYS),
+    "organization-keys-issue": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _new_organization_key, KEYS),
+    "key-edit": Page(
+        grids.PEOPLE_MANAGE_KEYS, _KEY, _same({"name": "renamed", "permissions": ["projects:read"]}), KEYS
+    ),
+    "key-rotate": Page(grids.PEOPLE_ROTATE_KEYS, _KEY, _rotation, KEYS),
+    "rotation-end": Page(grids.PEOPLE_MANAGE_KEYS, _ROTATING, writes=KEYS),
+    "rotation-extend": Page(grids.PEOPLE_MANAGE_KEYS, _ROTATING, _same({"by": "7"}), KEYS),
+    "key-revoke": Page(grids.PEOPLE_MANAGE_KEYS, _KEY, _same({"reason": "It is over."}), KEYS),
+    "key-disable": Page(grids.PEOPLE_MANAGE_KEYS, _KEY, writes=KEYS),
+    "key-enable": Page(grids.PEOPLE_MANAGE_KEYS, {"key_id": "disabled"}, writes=KEYS),
+    "team-create": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same({"name": "new"}), "accounts_team"),
+    "project-create": Page(grids.CREATE_PROJECTS, {}, _project, "accounts_project"),
+    "project-environments": Page(
+        grids.CHANGE_PROJECTS, {"project_id": "project"}, _same({"environments": "live"}), "accounts_project"
+    ),
+    "invitation-create": Page(
+        grids.PEOPLE_MANAGE_ACCOUNTS,
+        _TEAM,
+        _same({"email": "new@example.com", "role": "developer"}),
+        "accounts_invitation",
+    ),
+    "service-account-create": Page(grids.PEOPLE_MANAGE_ACCOUNTS, _TEAM, _new_account, ACCOUNTS),
+    "service-account-edit": Page(grids.PEOPLE_MANAGE_ACCOUNTS, _ACCOUNT, _edited_account, ACCOUNTS),
+    "service-account-stop": Page(grids.PEOPLE_MANAGE_ACCOUNTS, _ACCOUNT, _same({"name": "runner"}), ACCOUNTS),
+    "team-member-role": Page(
+        grids.CHANGE_TEAM_MEMBERS,
+        _TEAM_MEMBER,
+        lambda _world, place: {"role": _other_role(place)},
+        "accounts_teammembership",
+    ),
+    "team-member-remove": Page(grids.CHANGE_TEAM_MEMBERS, _TEAM_MEMBER, writes="accounts_teammembership"),
+    "person-role": Page(
+        grids.CHANGE_MEMBERS,
+        _MEMBER,
+        lambda _world, place: {"role": "member" if place == "elsewhere" else "super_admin"},
+        "accounts_organizationmembership",
+    ),
+    "person-remove": Page(grids.CHANGE_MEMBERS, _MEMBER, writes="accounts_organizationmembership"),
+    "person-keys-revoke": Page(grids.DECIDE_ON_KEYS, _MEMBER, _keys_to_revoke, KEYS),
+    "person-keys-hand-over": Page(grids.DECIDE_ON_KEYS, _MEMBER, _keys_to_hand_over, KEYS),
+    "policy-change": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same(POLICY)),
+    "policy-apply": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same(POLICY), POLICIES),
+    "permission-add": Page(
+        grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same(PERMISSION | {"name": "invoices:write"}), ORGANIZATIONS
+    ),
+    "permission-publish": Page(
+        grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same({"permissions": ["analysis:read"]}), ORGANIZATIONS
+    ),
+    "permission-change": Page(grids.PEOPLE_CHANGE_PERMISSIONS, _PERMISSION, _same(PERMISSION), ORGANIZATIONS),
+    "permission-remove": Page(grids.PEOPLE_CHANGE_PERMISSIONS, _PERMISSION, writes=ORGANIZATIONS),
+}
+
+
+def _other_role(place: str) -> str:
+    return "team_admin" if place == "team" else "developer"
+
+
+# Those that take a form and are not in a table, and why.
+ASIDE = {
+    "key-bulk": "It is about all places at once, and tested by itself.",
+    "key-export-csv": "It changes nothing; what it holds is what the list of keys does.",
+    "key-export-json": "The same.",
+    "setup": "Its token is the proof.",
+    "invitation-accept": "The same.",
+    "organization-switch": "A session looks at another of the person's own organizations.",
+    "theme-set": "A cookie of the browser's own.",
+}
