@@ -29,9 +29,7 @@ def health_of(api_key: ApiKey, *, at: datetime, policy: Policy | None = None) ->
     if state == "expired":
         return Health("expired", "Expired", "mute", "It is refused. Issue a new key where it is still wanted.")
     if api_key.service_account and api_key.service_account.stopped_at:
-        return Health(
-            "stopped", "Account stopped", "mute", "It is refused for good: its service account was stopped."
-        )
+        return Health("stopped", "Account stopped", "mute", "It is refused for good: its service account was stopped.")
     if state == "disabled":
         return Health(
             "disabled",

@@ -18,7 +18,7 @@ router = Router(tags=["keys"])
 @router.get("/whoami", response=answers(200, Whoami, 404), operation_id="whoami", summary="Say who the caller is")
 @open_to_pages
 def whoami(request: ApiRequest) -> HttpResponse:
-    """Return which key this is, its scope, permissions, issuer and expiry. Any good key may ask; so may pages, with a publishable one."""
+    """Return which key this is, its scope, permissions, issuer and expiry. Any good key may ask, from pages too."""
     principal, api_key = request.principal, getattr(request, "api_key", None)
     is_narrowed = api_key is None or principal is not api_key.principal
     body = schemas.whoami(principal, api_key) if is_narrowed else _whoami(api_key)

@@ -57,7 +57,9 @@ def test_network_is_brought_into_its_one_form(text: str, network: str) -> None:
 
 
 @pytest.mark.pure
-@pytest.mark.parametrize("text", ["", "everywhere", "203.0.113.7/24", "203.0.113.0/33", "198.51.100", "fe80::1%eth0/64"])
+@pytest.mark.parametrize(
+    "text", ["", "everywhere", "203.0.113.7/24", "203.0.113.0/33", "198.51.100", "fe80::1%eth0/64"]
+)
 def test_text_that_is_no_network_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(NotANetwork) as refusal:
         parse(text)

@@ -7,8 +7,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from accounts.models import Organization, Project, Team
-from apikeys.forms.ending import RevokeKeyForm
 from apikeys.flows import ORGANIZATION, PUBLISHABLE, SECRET, Flow
+from apikeys.forms.ending import RevokeKeyForm
 from apikeys.forms.issuing import IssueKeyForm
 from apikeys.permissions import BUILT_IN, Role
 from tests.apikeys.people import leave_teams

@@ -290,7 +290,16 @@ def test_exposed_key_needs_attention(issued: Issued) -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("CHECKOUT-service", 1), ("dana@", 1), ("Dana", 1), ("checkout", 1), ("payments", 0), ("%", 0), ("kp_sk_live_", 1), ("heckout", 1)],
+    [
+        ("CHECKOUT-service", 1),
+        ("dana@", 1),
+        ("Dana", 1),
+        ("checkout", 1),
+        ("payments", 0),
+        ("%", 0),
+        ("kp_sk_live_", 1),
+        ("heckout", 1),
+    ],
 )
 def test_search_finds_by_name_label_issuer_and_project(issued: Issued, text: str, count: int) -> None:
     assert ApiKey.objects.filtered(KeyFilter(text=text), at=NOON).count() == count

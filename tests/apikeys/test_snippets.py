@@ -7,6 +7,7 @@ from django.test import Client
 
 from apikeys.listing import key_row
 from apikeys.permissions import BUILT_IN
+from apikeys.rules import rules_of
 from apikeys.snippets import examples, snippets
 from keyportal.http import PROBLEMS
 from tests.apikeys.presented import of_nobody
@@ -64,7 +65,7 @@ def test_row_says_how_long_a_key_still_works(
     issued: Issued, dana: Person, expires_at: Any, expires_in: str, is_soon: bool
 ) -> None:
     issued.row.expires_at = expires_at
-    row = key_row(issued.row, dana.principal, at=NOON)
+    row = key_row(issued.row, dana.principal, at=NOON, policy=rules_of(issued.row.organization_id).policy)
     assert (row.expires_in, row.expires_soon, row.scope_title) == (expires_in, is_soon, "Checkout")
 
 

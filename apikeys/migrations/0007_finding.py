@@ -1,10 +1,12 @@
+from typing import Any
+
 import django.db.models.deletion
 from django.db import migrations, models
 
 from apikeys.models.terms import terms_of
 
 
-def fill(apps, schema_editor):
+def fill(apps: Any, _schema_editor: Any) -> None:
     """Have the keys found that are there already."""
     api_key, key_term = apps.get_model("apikeys", "ApiKey"), apps.get_model("apikeys", "KeyTerm")
     rows = api_key.objects.only("name", "prefix", "label", "permissions", "organization_id").order_by("pk")
@@ -109,7 +111,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="apikey",
             index=models.Index(
-                condition=models.Q(("reappeared_at__isnull", False)), fields=["reappeared_at"], name="api_key_reappeared"
+                condition=models.Q(("reappeared_at__isnull", False)),
+                fields=["reappeared_at"],
+                name="api_key_reappeared",
             ),
         ),
         migrations.AddIndex(

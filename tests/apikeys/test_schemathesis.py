@@ -1,0 +1,140 @@
+"""The API against its own OpenAPI document: whatever it is sent, it answers what it says that it answers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, transaction
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    missing_required_header,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from accounts.actions import create_service_account
+from accounts.models import Organization, Project, Role, Team
+from apikeys import actions
+from apikeys.permissions import Permission
+from keyportal.api import api
+from keyportal.handler import Handler
+from tests.cast import NOON, Issued, Person
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    missing_required_header,
+]
+OPERATIONS = [
+    (method, path) for path, methods in api.get_openapi_schema()["paths"].items() for method in methods
+]
+# How often each operation is called with each key.
+EXAMPLES = {"org": 12, "team": 4, "project": 4, "publishable": 2, "": 2}
+PUBLIC = {"/v1/key-format"}
+Issue = Callable[..., Issued]
+
+
+@dataclass(frozen=True)
+class House:
+    """The keys to call with, and the ids of what there is: made-up ones are all unknown."""
+
+    headers: dict[str, dict[str, str]]
+    ids: dict[str, str]
+
+    def filled_in(self, sent: Any) -> Any:
+        """Return what is sent with our ids wherever an id is."""
+        if not isinstance(sent, dict):
+            return sent
+        return {name: self.ids[name] if name in self.ids and value else value for name, value in sent.items()}
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    """The document as the portal serves it, and the portal, called in this process and in the test's transaction."""
+    return schemathesis.openapi.from_wsgi("/v1/openapi.json", Handler(), config=SchemathesisConfig())
+
+
+@pytest.fixture(autouse=True)
+def one_connection() -> Iterator[None]:
+    """As Django's own test client has it, the end of a request does not close the test's connection."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def house(issue: Issue, alice: Person, bob: Person, organization: Organization, team: Team, project: Project) -> House:
+    keys = {
+        "org": issue(alice, organization, permissions=["*"]),
+        "team": issue(alice, team, permissions=["*"]),
+        "project": issue(alice, project, permissions=["*"]),
+        "publishable": issue(alice, project, permissions=[], kind="publishable"),
+    }
+    rotating = issue(alice, project)
+    actions.rotate_key(principal=alice.principal, api_key=rotating.row, at=NOON)
+    actions.add_permission(principal=alice.principal, entry=Permission("invoices:read", "See invoices."))
+    account = create_service_account(
+        principal=alice.principal, team=team, name="ci", role=Role.DEVELOPER, steward=bob.user, at=NOON
+    )
+    ids = {"key_id": rotating.row.pk, "project_id": project.pk, "team_id": team.pk, "steward_id": bob.user.pk}
+    ids |= {"account_id": account.pk, "service_account_id": account.pk, "name": "invoices:read"}
+    headers = {name: issued.headers for name, issued in keys.items()} | {"": {}}
+    return House(headers, {name: str(value) for name, value in ids.items()})
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_answers_to_what_is_well_formed_are_documented(schema: Any, house: House, method: str, path: str) -> None:
+    operation = schema[path][method.upper()]
+    seen = {
+        key: fuzz(operation, house, key, GenerationMode.POSITIVE, examples=examples)
+        for key, examples in EXAMPLES.items()
+    }
+    print(method, path, seen)
+    assert all((401 in statuses) == (key == "" and path not in PUBLIC) for key, statuses in seen.items())
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_answers_to_what_is_not_well_formed_are_documented(schema: Any, house: House, method: str, path: str) -> None:
+    assert 401 not in fuzz(schema[path][method.upper()], house, "org", GenerationMode.NEGATIVE, examples=15)
+
+
+def fuzz(operation: Any, house: House, key: str, mode: GenerationMode, *, examples: int) -> set[int]:
+    """Call an operation again and again, undo what it did, and return the statuses of its answers."""
+    seen: set[int] = set()
+    is_wrong = mode is GenerationMode.NEGATIVE
+
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def conform(case: Any) -> None:
+        if not is_wrong:
+            case.path_parameters = house.filled_in(case.path_parameters)
+            case.body = house.filled_in(case.body)
+        with transaction.atomic():
+            response = case.call(headers=house.headers[key])
+            transaction.set_rollback(True)
+        case.validate_response(response, checks=[*CHECKS, *[negative_data_rejection] * is_wrong])
+        seen.add(response.status_code)
+
+    conform()
+    return seen
