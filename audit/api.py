@@ -1,11 +1,12 @@
 """The audit log as JSON."""
 
+import re
 from datetime import UTC, datetime, time
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from ninja import Field, Query, Router, Schema
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from audit.events import TABLES
 from audit.forms import FIRST_DAY, LAST_DAY, MAX_TEXT_LENGTH
@@ -19,11 +20,21 @@ router = Router(tags=["audit"])
 
 # What both databases can look for: SQLite refuses long patterns, PostgreSQL the character NUL.
 Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH, pattern=r"^[^\x00]*$")]
+
+
+def _written_out(at: object) -> object:
+    """Refuse numbers, of which pydantic would guess whether they are seconds or milliseconds since 1970."""
+    if isinstance(at, str) and not re.match(r"\d{4}-", at.strip()) or isinstance(at, int | float):
+        raise ValueError("Send a time in ISO 8601 with its zone, such as 2026-03-02T12:00:00Z.")
+    return at
+
+
 Time = Annotated[
     AwareDatetime,
     Field(ge=datetime.combine(FIRST_DAY, time.min, UTC), le=datetime.combine(LAST_DAY, time.min, UTC)),
     # PostgreSQL takes no offset of 16 hours, which Python does.
     AfterValidator(lambda at: at.astimezone(UTC)),
+    BeforeValidator(_written_out),
 ]
 
 

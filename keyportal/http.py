@@ -95,7 +95,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "key_retired": ProblemType(
         401,
         "This API key has a successor and has retired",
-        "It was rotated, and the time in which both worked is over. Use its successor; if that is lost, rotate that one.",
+        "It was rotated, and the time in which both worked is over. Use its successor; if that is lost, rotate it too.",
     ),
     "key_expired": ProblemType(401, "This API key has expired", "Issue a new key and replace this one."),
     "key_disabled": ProblemType(
