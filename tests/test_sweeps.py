@@ -353,6 +353,8 @@ CHANGES: dict[tuple[str, str], tuple[str, Example]] = {
         "project.created",
         lambda s: s.client.post("/projects/new/", {"name": "New", "team": str(s.team.pk)}),
     ),
+    ("integrations/export.csv", "post"): ("api_key.exported", lambda s: s.client.post("/integrations/export.csv")),
+    ("integrations/export.json", "post"): ("api_key.exported", lambda s: s.client.post("/integrations/export.json")),
     ("integrations/new/", "post"): ("api_key.created", issue_in_the_form),
     ("sdk-keys/new/", "post"): ("api_key.created", lambda s: issue_in_the_form(s, "/sdk-keys/new/")),
     ("organization/keys/new/", "post"): ("api_key.created", lambda s: issue_in_the_form(s, "/organization/keys/new/")),

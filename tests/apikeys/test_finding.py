@@ -261,7 +261,7 @@ def statements(client: Client, address: str, headers: dict[str, str]) -> list[st
 
 
 @pytest.mark.parametrize(
-    "query", ["", *{f"{name}={value}" for asked, _ in ASKED.values() for name, value in asked.items()}]
+    "query", ["", *sorted({f"{name}={value}" for asked, _ in ASKED.values() for name, value in asked.items()})]
 )
 def test_as_many_statements_for_few_as_for_many(
     issue: Issue,

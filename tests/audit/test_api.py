@@ -180,6 +180,8 @@ def test_page_holds_as_many_as_asked_for(
         ("actor", "a\n\x00"),
         ("label", "x" * 201),
         ("since", "yesterday"),
+        ("since", "0"),
+        ("until", "1741176000.5"),
         ("since", "2025-03-05T12:00:00"),
         ("since", "0001-01-01T00:00:00+14:00"),
         ("until", "9999-12-31T23:59:59-14:00"),

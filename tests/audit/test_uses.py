@@ -166,13 +166,13 @@ def test_batch_is_one_transaction(recorder: Recorder, monkeypatch: pytest.Monkey
 def test_statements_of_a_batch_do_not_grow_with_it(
     recorder: Recorder, django_assert_num_queries: Queries, issued: Issued
 ) -> None:
-    # A savepoint and its release, the writer's row, the rows, the hours, and the keys whose last use is due.
+    # A savepoint and its release, the writer's row, the rows, hours and addresses, and the keys whose last use is due.
     recorder.add(a_use(key_id=issued.row.pk))
     recorder.flush()
     for count in (1, 300):
         for number in range(count):
             recorder.add(a_use(later(minutes=1, seconds=number), key_id=KEY_ID))
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(7):
             recorder.flush()
     assert KeyUse.objects.count() == 302
 
