@@ -145,7 +145,8 @@ def _scrypt(factor: str, salt: str, block: str, lanes: str, wanted: str) -> Matc
         found = hashlib.scrypt(text, salt=salt.encode(), n=n, r=r, p=p, maxmem=needed, dklen=_SCRYPT_KEY_BYTES)
         return hmac.compare_digest(base64.b64encode(found).decode(), wanted)
 
-    return has_it if needed <= MAX_SCRYPT_BYTES and p <= MAX_SCRYPT_LANES else None
+    is_possible = n > 1 and n & (n - 1) == 0  # RFC 7914 §2: a power of 2
+    return has_it if is_possible and needed <= MAX_SCRYPT_BYTES and p <= MAX_SCRYPT_LANES else None
 
 
 def _argon2(digest: str, kind: str, memory_kib: str, passes: str, lanes: str) -> Matcher | None:

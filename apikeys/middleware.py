@@ -17,7 +17,8 @@ from django.utils.http import http_date
 
 from apikeys import actions, cors, limits, recording
 from apikeys.authentication import keys_in_query, path_without_keys, presented_key
-from apikeys.models import EXPIRES_SOON
+from apikeys.limits import QUOTA_EXCEEDED, RATE_LIMITED
+from apikeys.models import EXPIRES_SOON, without_waiting
 from apikeys.presented import PresentedKey
 from apikeys.verification import Outcome, verify
 from audit import uses
@@ -35,6 +36,7 @@ from keyportal.http import (
 
 log = structlog.get_logger("apikeys")
 MAX_MARKED = 3
+LIMIT_CODES = {RATE_LIMITED, QUOTA_EXCEEDED}
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}  # RFC 9110 §9.2.1
 
 
@@ -92,7 +94,11 @@ class ApiKeyMiddleware:
                 return _protected(answer)
             authenticate(request, at)
         except Problem as problem:
-            return _protected(_recorded(request, at, problem_response(request, problem)))
+            refusal = problem_response(request, problem)
+            if problem.code in LIMIT_CODES:
+                # The key is good, and its client should know all the same when it ends.
+                _announce_end(refusal, request.api_key, at)
+            return _protected(_recorded(request, at, refusal))
         if uses.is_synchronous() and request.method not in SAFE_METHODS:
             response = self._recorded_before(request, at)
         else:
@@ -208,7 +214,8 @@ def _note_reappearance(api_key: PresentedKey, at: datetime) -> None:
         return
     set_actor(api_key.actor)
     try:
-        actions.note_reappearance(key_id=api_key.id, at=at)
+        with without_waiting():
+            actions.note_reappearance(key_id=api_key.id, at=at)
     except Error as error:
         log.error("api_key.reappearance_not_recorded", prefix=api_key.label, reason=type(error).__name__)  # noqa: TRY400 - the name says it all
 
@@ -219,7 +226,8 @@ def _note_browser(api_key: PresentedKey, at: datetime) -> None:
         return
     set_actor(api_key.actor)
     try:
-        actions.mark_seen_in_browser(key_id=api_key.id, at=at)
+        with without_waiting():
+            actions.mark_seen_in_browser(key_id=api_key.id, at=at)
     except Error as error:
         log.error("api_key.browser_not_recorded", prefix=api_key.label, reason=type(error).__name__)  # noqa: TRY400 - the name says it all
 

@@ -178,27 +178,35 @@ class PageQuery(Schema):
     cursor: str = Field("", max_length=64, description="`next_cursor` of the page before.")
 
 
+# A bound, with which pydantic also refuses half a surrogate pair.
+FilterText = Annotated[str, StringConstraints(max_length=320)]
+
+
 class KeyFilterFields(Schema):
     """Filters, all of which have to hold. Days are in UTC, and the last of them counts whole."""
 
-    q: str = Field("", description="Words of the name, the start of the label, or part of an issuer, team or project.")
-    state: str = Field("", description=f"One of {', '.join(f'`{state}`' for state in STATES)}.")
-    scope: str = Field("", description="`org`, `team` or `project`.")
-    team: str = Field("", description="A team's id: its keys, and those of its projects.")
-    project: str = Field("", description="A project's id.")
-    issuer: str = Field("", description="A person's email address or id.")
-    permission: str = Field("", description="Keys that were granted it, by its name or by `*`.")
-    label: str = Field("", description="The whole label.")
-    created_from: str = Field("", description="A day, or a time in ISO 8601 with its zone.")
-    created_to: str = Field("", description="The same.")
-    used: str = Field("", description="`never`.")
-    used_from: str = Field("", description="When it was last used.")
-    used_to: str = Field("", description="The same.")
-    unused_days: str = Field("", description="Keys that were last used longer ago, or are older and never were.")
-    expires: str = Field("", description="`never`.")
-    expires_from: str = Field("", description="When it expires.")
-    expires_to: str = Field("", description="The same.")
-    seen_from: str = Field("", description="An address or a network, as `203.0.113.0/24`, where the key came from.")
+    q: FilterText = Field(
+        "", description="Words of the name, the start of the label, or part of an issuer, team or project."
+    )
+    state: FilterText = Field("", description=f"One of {', '.join(f'`{state}`' for state in STATES)}.")
+    scope: FilterText = Field("", description="`org`, `team` or `project`.")
+    team: FilterText = Field("", description="A team's id: its keys, and those of its projects.")
+    project: FilterText = Field("", description="A project's id.")
+    issuer: FilterText = Field("", description="A person's email address or id.")
+    permission: FilterText = Field("", description="Keys that were granted it, by its name or by `*`.")
+    label: FilterText = Field("", description="The whole label.")
+    created_from: FilterText = Field("", description="A day, or a time in ISO 8601 with its zone.")
+    created_to: FilterText = Field("", description="The same.")
+    used: FilterText = Field("", description="`never`.")
+    used_from: FilterText = Field("", description="When it was last used.")
+    used_to: FilterText = Field("", description="The same.")
+    unused_days: FilterText = Field("", description="Keys that were last used longer ago, or are older and never were.")
+    expires: FilterText = Field("", description="`never`.")
+    expires_from: FilterText = Field("", description="When it expires.")
+    expires_to: FilterText = Field("", description="The same.")
+    seen_from: FilterText = Field(
+        "", description="An address or a network, as `203.0.113.0/24`, where the key came from."
+    )
 
 
 class KeysQuery(KeyFilterFields, PageQuery):

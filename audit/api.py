@@ -24,7 +24,7 @@ Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH, pattern=r"^[^\x00]*$")]
 
 def _written_out(at: object) -> object:
     """Refuse numbers, of which pydantic would guess whether they are seconds or milliseconds since 1970."""
-    if isinstance(at, str) and not re.match(r"\d{4}-", at.strip()) or isinstance(at, int | float):
+    if (isinstance(at, str) and not re.match(r"\d{4}-", at.strip())) or isinstance(at, int | float):
         raise ValueError("Send a time in ISO 8601 with its zone, such as 2026-03-02T12:00:00Z.")
     return at
 

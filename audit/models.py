@@ -273,7 +273,8 @@ class KeyAddress(models.Model):
     address = models.GenericIPAddressField()
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
-    uses = models.PositiveIntegerField(default=0)
+    # A gateway may be one address for years.
+    uses = models.PositiveBigIntegerField(default=0)
 
     class Meta:
         db_table = "audit_key_address"

@@ -16,6 +16,9 @@ from apikeys.permissions import BUILT_IN
 from keyportal.api import VERSION, api
 from keyportal.http import PROBLEMS, PageRequest
 
+# How deep objects within objects are told: a list's items, and the objects in those.
+LEVELS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -75,7 +78,7 @@ def _operations(document: Mapping[str, Any]) -> Iterator[Operation]:
                 parameters=[_parameter(item) for item in operation["parameters"]],
                 body_fields=body_fields,
                 responses=list(_answers(operation, schemas)),
-                curl=_curl(method.upper(), path, body_fields),
+                curl=_curl(method.upper(), path, _example(operation["operationId"], body, schemas)),
             )
 
 
@@ -90,15 +93,39 @@ def _parameter(item: Mapping[str, Any]) -> Field:
     return Field(item["name"], item["in"], _type(schema), item.get("required", False), _described(schema))
 
 
-def _members(schema: Mapping[str, Any] | None, schemas: Mapping[str, Any], *, place: str) -> list[Field]:
-    if not schema:
-        return []
-    resolved = schemas[_name(schema)] if "$ref" in schema else schema
-    required = resolved.get("required", [])
-    return [
-        Field(name, place, _type(member), name in required, _described(member))
-        for name, member in resolved.get("properties", {}).items()
-    ]
+def _members(
+    schema: Mapping[str, Any] | None, schemas: Mapping[str, Any], *, place: str, within: str = "", levels: int = LEVELS
+) -> list[Field]:
+    """Return the members of an object, each followed by those of the object that it is: `items[].issuer.email`."""
+    found: list[Field] = []
+    for name, member, is_required in _properties(schema, schemas):
+        found.append(Field(within + name, place, _type(member), is_required, _described(member)))
+        inner, suffix = _object_in(member)
+        if inner and levels:
+            prefix = f"{within}{name}{suffix}."
+            found += _members(inner, schemas, place=place, within=prefix, levels=levels - 1)
+    return found
+
+
+def _properties(
+    schema: Mapping[str, Any] | None, schemas: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
+    """Yield the name of each member of an object, what it is, and whether it has to be there."""
+    if schema:
+        resolved = schemas[_name(schema)] if "$ref" in schema else schema
+        required = resolved.get("required", [])
+        for name, member in resolved.get("properties", {}).items():
+            yield name, member, name in required
+
+
+def _object_in(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the object that a member is, or of which it is a list, and what its name gets for a list."""
+    if "$ref" in schema:
+        return schema, ""
+    if schema.get("type") == "array":
+        inner, suffix = _object_in(schema.get("items", {}))
+        return inner, f"[]{suffix}"
+    return next(((option, "") for option in schema.get("anyOf", []) if "$ref" in option), (None, ""))
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -108,7 +135,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " | ".join(json.dumps(value) for value in schema["enum"])
     if "$ref" in schema:
-        return _name(schema)
+        return "object"
     if schema.get("type") == "array":
         return f"{_type(schema.get('items', {}))}[]"
     return str(schema.get("format") or schema.get("const") or schema.get("type", "any"))
@@ -130,14 +157,44 @@ def _name(schema: Mapping[str, Any]) -> str:
     return str(schema["$ref"]).rpartition("/")[2]
 
 
-EXAMPLE = '{"name": "github-action-checkout-service", "scope": "project", "project_id": "…", "expires_in_days": 90}'
+# What most people come for; for the others, what has to be sent is filled in by its type.
+EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "issue_api_key": {
+        "name": "github-action-checkout-service",
+        "scope": "project",
+        "project_id": "…",
+        "expires_in_days": 90,
+    }
+}
+_PLACEHOLDERS: Mapping[str, Any] = {"array": [], "boolean": True, "integer": 1, "object": {}}
 
 
-def _curl(method: str, path: str, body_fields: list[Field]) -> str:
+def _example(operation_id: str, body: Mapping[str, Any] | None, schemas: Mapping[str, Any]) -> str:
+    """Return a body to begin with: what has to be in it, or its first member if nothing has; empty if there is none."""
+    members = list(_properties(body, schemas))
+    if not members:
+        return ""
+    chosen = [item for item in members if item[2]] or members[:1]
+    values = {name: _placeholder(member) for name, member, _ in chosen}
+    return json.dumps(EXAMPLES.get(operation_id, values), ensure_ascii=False)
+
+
+def _placeholder(schema: Mapping[str, Any]) -> Any:
+    options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+    first = options[0]
+    default = schema.get("default")
+    if default is not None:
+        return default
+    if "enum" in first:
+        return first["enum"][0]
+    return _PLACEHOLDERS.get("object" if "$ref" in first else first.get("type", ""), "…")
+
+
+def _curl(method: str, path: str, example: str) -> str:
     lines = ['curl -H "Authorization: Bearer $KEYPORTAL_KEY"']
     if method != "GET":
         lines.append(f"-X {method}")
-    if body_fields:
-        lines.append(f"-H 'Content-Type: application/json' -d '{EXAMPLE}'")
+    if example:
+        lines.append(f"-H 'Content-Type: application/json' -d '{example}'")
     lines.append(f"{settings.KEYPORTAL_URL}{path}")
     return " \\\n  ".join(lines)

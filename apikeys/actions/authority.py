@@ -90,7 +90,7 @@ def check_grant(
         # A key hands on nothing that it does not hold; `*` would grow with its issuer, so it never hands that on.
         refused |= {name for name in permissions if name not in principal.permissions or name == ALL}
     if refused:
-        raise PermissionNotGrantable(refused)
+        raise PermissionNotGrantable(refused, of_key=principal.is_key)
     if principal.expires_at and (expires_at is None or expires_at > principal.expires_at):
         raise ExpiryNotGrantable
 

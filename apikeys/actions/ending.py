@@ -71,18 +71,24 @@ def _locked(api_key: ApiKey, principal: Principal | None) -> ApiKey:
 
 @transaction.atomic
 def note_reappearance(*, key_id: UUID, at: datetime) -> None:
-    """Remember that a key was used after it had been replaced; only the first time counts."""
-    current = ApiKey.objects.select_for_update().get(pk=key_id)
-    if current.reappeared_at is None:
+    """Remember that a key was used after it had been replaced; only the first time counts.
+
+    It waits for nobody: where the row is being written to, the next such use is as good.
+    """
+    current = ApiKey.objects.select_for_update(skip_locked=True).filter(pk=key_id).first()
+    if current and current.reappeared_at is None:
         current.reappeared_at = at
         current.save(update_fields=["reappeared_at"])
 
 
 @transaction.atomic
 def mark_seen_in_browser(*, key_id: UUID, at: datetime) -> None:
-    """Remember that a secret key came from a browser, whose user can read it; only the first time counts."""
-    current = ApiKey.objects.select_for_update().get(pk=key_id)
-    if current.in_browser_at is None:
+    """Remember that a secret key came from a browser, whose user can read it; only the first time counts.
+
+    It waits for nobody: where the row is being written to, the next such use is as good.
+    """
+    current = ApiKey.objects.select_for_update(skip_locked=True).filter(pk=key_id).first()
+    if current and current.in_browser_at is None:
         current.in_browser_at = at
         current.save(update_fields=["in_browser_at"])
 

@@ -103,9 +103,13 @@ def _obstacles(
 
 
 def _is_same(row: ApiKey, key: Incoming, organization: Organization) -> bool:
-    """Say whether a key was imported before. Its first use replaced its digest, so that only where it is from tells."""
+    """Say whether a key was imported before, though its first use has replaced its digest since."""
     is_from_there = (row.imported_from, row.organization_id) == (key.source, organization.pk)
-    return is_from_there and (row.digest == key.digest or not hashing.is_foreign(row.digest))
+    return is_from_there and row.imported_fingerprint == _fingerprint(key)
+
+
+def _fingerprint(key: Incoming) -> str:
+    return hashing.digest_fingerprint(key.digest).hex()
 
 
 def _refusal(key: Incoming, rules: Rules, at: datetime) -> str:
@@ -139,6 +143,7 @@ def _row(key: Incoming, organization: Organization, at: datetime) -> ApiKey:
         issuer_id=key.principal.user_id,
         imported_from=key.source,
         imported_at=at,
+        imported_fingerprint=_fingerprint(key),
         created_at=key.created_at,
         expires_at=key.expires_at,
         revoked_at=at if key.is_revoked else None,

@@ -17,9 +17,10 @@ class PermissionNotGrantable(Refused):
 
     code, field = "permission_not_grantable", "permissions"
 
-    def __init__(self, names: Collection[str]) -> None:
+    def __init__(self, names: Collection[str], *, of_key: bool = False) -> None:
         self.names = sorted(names)
-        super().__init__(f"Your role there does not allow: {', '.join(self.names)}.")
+        who = "The calling key does not hold, or may not hand on" if of_key else "Your role there does not allow"
+        super().__init__(f"{who}: {', '.join(self.names)}.")
 
 
 class ExpiryNotGrantable(Refused):

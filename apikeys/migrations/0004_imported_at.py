@@ -6,6 +6,12 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(model_name="apikey", name="imported_at", field=models.DateTimeField(blank=True, null=True)),
+        migrations.AddField(
+            model_name="apikey",
+            name="imported_fingerprint",
+            field=models.CharField(blank=True, default="", max_length=64),
+            preserve_default=False,
+        ),
         migrations.AddIndex(
             model_name="apikey",
             index=models.Index(

@@ -49,6 +49,8 @@ class ApiKey(models.Model):
     imported_from = models.CharField(max_length=20, blank=True)
     # When that was. It counts as unused since then, however old it is.
     imported_at = models.DateTimeField(null=True, blank=True)
+    # What its digest was then, as SHA-256: its first use replaces the digest, and it may be imported once more.
+    imported_fingerprint = models.CharField(max_length=64, blank=True)
     # The web pages that may use a publishable key, as origins (RFC 6454 §6.2).
     allowed_origins = models.JSONField(default=list, blank=True)
     # The networks it may come from, in CIDR notation; from everywhere, if there are none.

@@ -42,6 +42,7 @@ def key_revoke(request: MemberRequest, key_id: UUID) -> HttpResponse:
             api_key=api_key,
             is_used_recently=is_used_recently,
             radius=blast_radius(api_key, at=at),
+            successor=_successor_of(api_key, at),
         )
     try:
         actions.revoke_key(principal=request.principal, api_key=api_key, at=at, reason=form.cleaned_data["reason"])
@@ -62,7 +63,12 @@ def key_disable(request: MemberRequest, key_id: UUID) -> HttpResponse:
     form = WayBackForm(posted(request), initial={"next": _way_back(request, api_key)})
     if not form.is_valid():
         return form_page(
-            request, "apikeys/key_disable.html", form, api_key=api_key, radius=blast_radius(api_key, at=at)
+            request,
+            "apikeys/key_disable.html",
+            form,
+            api_key=api_key,
+            radius=blast_radius(api_key, at=at),
+            successor=_successor_of(api_key, at),
         )
     try:
         actions.disable_key(principal=request.principal, api_key=api_key, at=at)
@@ -106,6 +112,12 @@ def _endable(request: MemberRequest, key_id: UUID) -> ApiKey:
     if not actions.may_revoke(request.principal, api_key):
         raise PermissionDenied("Only its issuer or an admin of its team revokes, disables and enables this key.")
     return api_key
+
+
+def _successor_of(api_key: ApiKey, at: datetime) -> ApiKey | None:
+    """Return the key that took this one's place and works on when this one ends: whoever rotated it has that."""
+    successor = ApiKey.objects.filter(predecessor=api_key).first()
+    return successor if successor and successor.state_at(at) == "active" else None
 
 
 def _way_back(request: MemberRequest, api_key: ApiKey) -> str:

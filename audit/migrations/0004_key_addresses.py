@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
                 ("address", models.GenericIPAddressField()),
                 ("first_seen", models.DateTimeField()),
                 ("last_seen", models.DateTimeField()),
-                ("uses", models.PositiveIntegerField(default=0)),
+                ("uses", models.PositiveBigIntegerField(default=0)),
             ],
             options={
                 "db_table": "audit_key_address",

@@ -9,8 +9,9 @@
  */
 
 const LONGEST_KEY = 128;
-// What follows the prefix: an environment perhaps, then what is random, in one part or two.
-const REST = /^(?:[0-9A-Za-z]+[_-])*[0-9A-Za-z]{28,}$/;
+// What follows the prefix: an environment perhaps, then what is random, in one part or two. No other word may stand
+// there, since it could say that the key is a secret one, where the prefix was given too short.
+const REST = /^(?:(?:live|test)[_-])?(?:[0-9A-Za-z]{8,16}[_-])?[0-9A-Za-z]{28,}$/;
 const NOT_PUBLISHABLE =
   "This is not a publishable key, and only those may be in a web page. Issue one on the page of your project, under " +
   "SDK keys, and use that. If the key given here is a secret key and was in a page that others can open, revoke it.";

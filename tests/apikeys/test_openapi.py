@@ -1,44 +1,18 @@
-"""The API against its own OpenAPI document: what it answers is what it says it answers."""
+"""The API's OpenAPI document itself; test_schemathesis.py holds the API to it."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import schemathesis
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.config import SchemathesisConfig
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    missing_required_header,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
-from accounts.models import Organization
 from keyportal.api import api
-from keyportal.handler import Handler
 from keyportal.http import PROBLEMS
-from tests.cast import Issued, Person
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    response_headers_conformance,
-    missing_required_header,
-]
 DOCUMENT: dict[str, Any] = api.get_openapi_schema()
 OPERATIONS = [
     (method, path, operation) for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()
 ]
 # What anyone may ask, so that there is no refusal of a key.
 PUBLIC = {"get_key_format"}
-Issue = Callable[..., Issued]
 
 
 def test_document_is_openapi_3_1_with_a_name_and_a_summary_for_every_operation() -> None:
@@ -96,51 +70,3 @@ def test_every_operation_documents_its_refusals_as_problem_json(
 
 def test_every_documented_refusal_has_a_code() -> None:
     assert {400, 401, 403, 404, 422, 429, 503} <= {kind.status for kind in PROBLEMS.values()}
-
-
-@pytest.fixture
-def schema(db: None) -> Iterator[Any]:
-    """The document as the portal serves it, called in this process and in the test's transaction."""
-    # As Django's own test client does: the end of a request must not close the test's connection.
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    yield schemathesis.openapi.from_wsgi("/v1/openapi.json", Handler(), config=SchemathesisConfig())
-    for signal in (request_started, request_finished):
-        signal.connect(close_old_connections)
-
-
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in OPERATIONS])
-def test_answers_are_the_documented_ones(
-    schema: Any, issue: Issue, alice: Person, organization: Organization, method: str, path: str
-) -> None:
-    headers = issue(alice, organization, permissions=["*"]).headers
-    seen: set[int] = set()
-
-    @settings(
-        max_examples=15,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=schema[path][method.upper()].as_strategy())
-    def conform(case: Any) -> None:
-        response = case.call(headers=headers)
-        case.validate_response(response, checks=CHECKS)
-        seen.add(response.status_code)
-
-    conform()
-    assert seen
-    assert 401 not in seen
-
-
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in OPERATIONS])
-def test_answers_to_a_caller_without_a_key_are_the_documented_ones(schema: Any, method: str, path: str) -> None:
-    nobody = "01900000-0000-7000-8000-000000000007"
-    case = schema[path][method.upper()].Case(
-        path_parameters={"key_id": nobody, "project_id": nobody, "account_id": nobody, "name": "x"}
-    )
-    response = case.call()
-    case.validate_response(response, checks=CHECKS)
-    assert response.status_code == (200 if path == "/v1/key-format" else 401)

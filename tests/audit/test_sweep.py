@@ -71,6 +71,7 @@ UNWATCHED = {
     "accounts.Invitation.invited_by_id": "The actor of the creation.",
     "apikeys.ApiKey.prefix": "Part of the label.",
     "apikeys.ApiKey.imported_at": "The moment of the row of the import.",
+    "apikeys.ApiKey.imported_fingerprint": "It is made once, of a digest.",
     "apikeys.ApiKey.digest": "It changes with the label; an upgrade leaves the key the same.",
     "apikeys.ApiKey.last_used_at": "Uses have records of their own.",
     "apikeys.ApiKey.last_used_ip": "Uses have records of their own.",

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from django.test import Client
@@ -8,6 +9,9 @@ from apikeys.permissions import BUILT_IN
 from keyportal import docs
 from keyportal.http import PROBLEMS
 from tests.accounts.scenes import text_of
+
+# Objects whose members are names of fields.
+FREE = {"items[].changes"}
 
 
 @pytest.fixture
@@ -61,10 +65,43 @@ def test_reference_needs_no_key_and_no_session(client: Client, db: None, url: st
     assert Client().get(url).status_code == 200
 
 
+def operations_of(client: Client) -> dict[str, docs.Operation]:
+    return {operation.id: operation for operation in client.get("/v1/docs").context["operations"]}
+
+
 def test_examples_hold_no_key_and_name_the_portal(client: Client, db: None) -> None:
-    operations = {operation.id: operation for operation in client.get("/v1/docs").context["operations"]}
+    operations = operations_of(client)
     assert operations["list_projects"].curl == (
         'curl -H "Authorization: Bearer $KEYPORTAL_KEY" \\\n  http://127.0.0.1:8000/v1/projects'
     )
     assert "-X POST" in operations["issue_api_key"].curl
-    assert json.loads(docs.EXAMPLE)["scope"] == "project"
+
+
+def test_example_of_each_operation_sends_members_of_its_own_body(client: Client, db: None) -> None:
+    for operation in operations_of(client).values():
+        sent = re.search(r"-d '(.+)'", operation.curl)
+        assert bool(sent) == bool(operation.body_fields)
+        required = {field.name for field in operation.body_fields if field.is_required and "." not in field.name}
+        names = set(json.loads(sent[1])) if sent else set()
+        assert required <= names <= {field.name for field in operation.body_fields}
+
+
+def test_reference_tells_the_members_of_objects_within_objects(client: Client, db: None) -> None:
+    page = client.get("/v1/docs")
+    operations = {operation.id: operation for operation in page.context["operations"]}
+    key, keys = (
+        {field.name: field.type for answer in operations[name].responses for field in answer.fields}
+        for name in ("get_api_key", "list_api_keys")
+    )
+    assert (key["issuer"], key["issuer.email"]) == ("object", "string")
+    assert (key["service_account"], key["service_account.id"]) == ("object | null", "uuid")
+    assert (keys["items"], keys["items[].label"], keys["items[].issuer.email"]) == ("object[]", "string", "string")
+    assert "items[].issuer.email" in text_of(page)
+
+
+def test_reference_leaves_no_object_untold(client: Client, db: None) -> None:
+    for operation in operations_of(client).values():
+        for fields in (operation.body_fields, *(answer.fields for answer in operation.responses)):
+            objects = [field.name for field in fields if field.type in {"object", "object[]", "object | null"}]
+            told = {field.name.rpartition(".")[0].removesuffix("[]") for field in fields}
+            assert set(objects) - told <= FREE, operation.id

@@ -456,6 +456,10 @@ def _of_people(grid: Grid) -> Grid:
     return Grid(rows | {"nobody": dict.fromkeys(grid.places, SIGN_IN)})
 
 
+PEOPLE_SEE_KEYS = _of_people(SEE_KEYS)
+PEOPLE_SEE_PROJECTS = _of_people(SEE_PROJECTS)
+# A team and its service accounts are seen by the same people.
+PEOPLE_SEE_ACCOUNTS = _of_people(SEE_ACCOUNTS)
 PEOPLE_MANAGE_KEYS = _of_people(MANAGE_KEYS)
 PEOPLE_ROTATE_KEYS = _of_people(ROTATE_KEYS)
 PEOPLE_MANAGE_ACCOUNTS = _of_people(MANAGE_ACCOUNTS)

@@ -161,6 +161,17 @@ PAGES = {
     "permission-remove": Page(grids.PEOPLE_CHANGE_PERMISSIONS, _PERMISSION, writes=ORGANIZATIONS),
 }
 
+# Those about one thing that only show it.
+LOOKING = {
+    "key-detail": Page(grids.PEOPLE_SEE_KEYS, _KEY),
+    "key-uses": Page(grids.PEOPLE_SEE_KEYS, _KEY),
+    "project-detail": Page(grids.PEOPLE_SEE_PROJECTS, {"project_id": "project"}),
+    "project-sdk-keys": Page(grids.PEOPLE_SEE_PROJECTS, {"project_id": "project"}),
+    "team-detail": Page(grids.PEOPLE_SEE_ACCOUNTS, _TEAM),
+    "service-account-detail": Page(grids.PEOPLE_SEE_ACCOUNTS, _ACCOUNT),
+    "person-keys": Page(grids.DECIDE_ON_KEYS, _MEMBER),
+}
+
 
 def _other_role(place: str) -> str:
     return "team_admin" if place == "team" else "developer"
@@ -169,7 +180,7 @@ def _other_role(place: str) -> str:
 # Those that take a form and are not in a table, and why.
 ASIDE = {
     "key-bulk": "It is about all places at once, and tested by itself.",
-    "key-export-csv": "It changes nothing; what it holds is what the list of keys does.",
+    "key-export-csv": "It hands out all that may be seen, and is tested by itself.",
     "key-export-json": "The same.",
     "setup": "Its token is the proof.",
     "invitation-accept": "The same.",

@@ -13,7 +13,7 @@ from apikeys.models import ApiKey
 from tests.matrix import grids
 from tests.matrix.calls import Answer, attempt
 from tests.matrix.grids import ALLOWED, SIGN_IN, outcome
-from tests.matrix.pages import ASIDE, PAGES
+from tests.matrix.pages import ASIDE, LOOKING, PAGES
 from tests.matrix.world import Caller, World
 from tests.test_sweeps import filled_in, patterns
 
@@ -44,6 +44,44 @@ def test_every_page_of_ours_that_takes_a_form_is_in_the_matrix(world: World) -> 
                 found.add(str(entry.name))
     assert found == PAGES.keys() | ASIDE.keys()
     assert not PAGES.keys() & ASIDE.keys()
+
+
+def test_every_page_about_one_thing_is_in_the_matrix() -> None:
+    named = {
+        str(entry.name)
+        for path, entry in patterns(get_resolver())
+        if "<uuid:" in path and entry.callback.__module__.startswith(("accounts.", "apikeys.", "audit."))
+    }
+    assert named <= PAGES.keys() | LOOKING.keys()
+
+
+@pytest.mark.parametrize("caller", grids.PEOPLE)
+@pytest.mark.parametrize("name", LOOKING)
+def test_page_is_shown_to_whom_it_should_be(world: World, name: str, caller: str) -> None:
+    page = LOOKING[name]
+    answers = {place: attempt(world.callers[caller], "get", page.url(world, name, place)) for place in page.grid.places}
+    assert {place: cell_of(answer.response) for place, answer in answers.items()} == page.grid.rows[caller]
+    assert all(answer.has_changed_nothing for answer in answers.values())
+
+
+@pytest.mark.parametrize("caller", [name for name in grids.PEOPLE if name != "nobody"])
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_export_holds_what_may_be_seen_and_nothing_else(world: World, caller: str, suffix: str) -> None:
+    with transaction.atomic():
+        response = world.callers[caller].call("post", f"/integrations/export.{suffix}")
+        # It is made as it is read.
+        text = response.getvalue().decode()
+        transaction.set_rollback(True)
+    seen = {place for place, key_id in world.ids["key"].items() if key_id in text}
+    assert seen == grids.SEE_KEYS.allowed(caller)
+
+
+@pytest.mark.parametrize("caller", [name for name in grids.PEOPLE if name != "nobody"])
+def test_whose_key_it_is_is_told_of_what_may_be_seen_and_nothing_else(world: World, caller: str) -> None:
+    labels = {place: ApiKey.objects.get(pk=key_id).label for place, key_id in world.ids["key"].items()}
+    response = world.callers[caller].call("get", f"/keys/whose/?{urlencode({'label': ' '.join(labels.values())})}")
+    told = {row.api_key.label for row, _ in response.context["rows"]}
+    assert {place for place, label in labels.items() if label in told} == grids.SEE_KEYS.allowed(caller)
 
 
 @pytest.mark.parametrize("caller", grids.PEOPLE)
