@@ -113,10 +113,8 @@ def test_digest_that_nobody_can_check_is_refused_with_a_sentence_that_does_not_r
 B64 = "A" * 44
 COSTS: dict[str, tuple[Callable[[int], str], int]] = {
     "iterations": (lambda n: f"django:pbkdf2_sha256${n}$salt${B64}", digests.MAX_ITERATIONS),
-    "scrypt's memory": (
-        lambda n: f"django:scrypt${n}$salt$8$1${B64}",
-        digests.MAX_SCRYPT_BYTES // (128 * 8) - 3,
-    ),
+    # Of its factor only powers of 2 are possible.
+    "scrypt's memory": (lambda n: f"django:scrypt${2**n}$salt$8$1${B64}", 15),
     "scrypt's lanes": (lambda n: f"django:scrypt$16$salt$8${n}${B64}", digests.MAX_SCRYPT_LANES),
     "argon2's memory": (
         lambda n: f"django:argon2$argon2id$v=19$m={n},t=1,p=1{SALT_AND_TAG}",
@@ -131,6 +129,11 @@ COSTS: dict[str, tuple[Callable[[int], str], int]] = {
         digests.MAX_ARGON2_LANES,
     ),
 }
+
+
+@pytest.mark.parametrize("factor", [0, 1, 3, 16383])
+def test_scrypt_with_a_factor_that_is_none_is_refused(factor: int) -> None:
+    assert matcher(f"django:scrypt${factor}$salt$8$1${B64}") is None
 
 
 @pytest.mark.parametrize("name", COSTS)

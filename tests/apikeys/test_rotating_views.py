@@ -270,6 +270,10 @@ def test_who_still_uses_a_key_is_read_by_index_and_bounded(issued: Issued, dana:
     rotate(dana, issued)
     old = fresh(issued)
     rows = KeyUse.objects.of_prefix(old.prefix).matching(since=old.rotated_at).newest_first()[: USES_READ + 1]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            # Of a table with one row it would read the row.
+            cursor.execute("SET LOCAL enable_seqscan = off")
     assert "audit_key_use_by_prefix" in rows.explain()
 
 

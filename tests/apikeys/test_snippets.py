@@ -118,7 +118,7 @@ def test_reference_writes_types_as_people_do(db: None) -> None:
     answers = {
         answer.status: [field.name for field in answer.fields] for answer in operations["list_projects"].responses
     }
-    assert answers["200"] == ["items"]
+    assert answers["200"][:5] == ["items", "items[].id", "items[].name", "items[].team", "items[].team.id"]
 
 
 @pytest.mark.parametrize("who", ["nobody", "alice"])
