@@ -47,6 +47,11 @@ class Principal:
         return self.key_id is not None
 
     @property
+    def person_id(self) -> UUID | None:
+        """Who is to be named as having done something: nobody, where a key acts for a service account."""
+        return None if self.service_account_id else self.user_id
+
+    @property
     def sees_organization(self) -> bool:
         """Whether nothing narrows this principal below its organization."""
         return self.scope == "org" if self.is_key else self.is_super_admin

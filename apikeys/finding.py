@@ -161,12 +161,21 @@ def _is_whole(pool: Sequence[UUID]) -> bool:
 
 def _page(search: Search, pool: Sequence[UUID] | None, cursor: Cursor, size: int) -> Found:
     keys = search.keys.filter(pk__in=pool) if pool is not None and _is_whole(pool) else search.keys
-    rows = keys.filtered(search.asked, at=search.at, unused_after=search.unused_after).with_places().with_roles()
+    wanted = keys.filtered(search.asked, at=search.at, unused_after=search.unused_after)
     if cursor.after:
-        found = list(rows.after(cursor.after)[: size + 1])
-        return Found(found[:size][::-1], has_newer=len(found) > size, has_older=True)
-    found = list(rows.newest_first().before(cursor.before)[: size + 1])
+        found = _rows(wanted.after(cursor.after)[: size + 1])
+        newer = found[:-size] if len(found) > size else []
+        return Found(found[len(newer) :], has_newer=bool(newer), has_older=True)
+    found = _rows(wanted.newest_first().before(cursor.before)[: size + 1])
     return Found(found[:size], has_newer=cursor.before is not None, has_older=len(found) > size)
+
+
+def _rows(page: ApiKeyQuerySet) -> list[ApiKey]:
+    """Read what a page has to show of its keys, newest first.
+
+    The page is found without that: SQLite would begin with the organization, and sort all that it has.
+    """
+    return list(ApiKey.objects.filter(pk__in=page.values("pk")).with_places().with_roles().newest_first())
 
 
 def _split(search: Search, pool: Sequence[UUID], states: Sequence[str]) -> dict[str, int | None]:

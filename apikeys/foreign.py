@@ -109,6 +109,14 @@ def candidates(text: str) -> list[str]:
     return [text[:length] for length in _memory.formats().lengths if len(text) > length]
 
 
+def prefix_lengths() -> tuple[int, ...]:
+    """Return how long the prefixes of imported keys are, the longest first.
+
+    :raises Error: of `django.db`, if the database cannot tell.
+    """
+    return _memory.formats().lengths
+
+
 def prefix_among(prefixes: Sequence[str]) -> str | None:
     """Return which of a text's candidates is the prefix of an imported key; one query.
 

@@ -7,8 +7,10 @@ about the keys of someone who leaves or is demoted. But someone has to be told, 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
+
+from django.db.models import Count
 
 from accounts.models import User
 from accounts.principals import Principal
@@ -24,8 +26,14 @@ class Roles(NamedTuple):
     team: str | None
 
 
-# What becomes of the roles behind a key if something is done to a person.
-Change = Callable[[ApiKey], Roles]
+# What becomes of the roles behind a key, of the team that rules over it, if something is done to a person.
+Change = Callable[[UUID | None, Roles], Roles]
+
+
+# How many keys are named of those that a change weighs on.
+KEYS_NAMED = 5
+# What tells what becomes of a key, beside its issuer's roles.
+_KIND = ("permissions", "kind", "scope", "ruling_team_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,27 @@ class PersonKey:
         return str(self.api_key.place)
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """How many keys a change weighs on, and the newest few of them."""
+
+    count: int
+    keys: Sequence[PersonKey]
+
+    @property
+    def more(self) -> int:
+        return self.count - len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a change weighs on, of so many keys: which it would have refused, and which would lose something."""
+
+    live_count: int
+    refused: Cost
+    narrowed: Cost
+
+
 def live_keys_of(person: User, principal: Principal, *, at: datetime) -> ApiKeyQuerySet:
     """Return the keys that act for a person, where the caller administers, newest first."""
     keys = ApiKey.objects.administered_by(principal).filter(issuer=person).acting_for_issuer().active(at=at)
@@ -66,7 +95,75 @@ def now(keys: Iterable[ApiKey], principal: Principal) -> list[PersonKey]:
 def after(keys: Iterable[ApiKey], principal: Principal, change: Change) -> list[PersonKey]:
     """Return what keys could do after a change to their issuer, against what they may do now."""
     catalogue = rules_of(principal.organization_id).catalogue
-    return [_person_key(key, catalogue, _effective(key, catalogue, roles_of(key)), change(key)) for key in keys]
+    return [
+        _person_key(
+            key,
+            catalogue,
+            _effective(key, catalogue, roles_of(key)),
+            change(key.place_team_id, roles_of(key)),
+        )
+        for key in keys
+    ]
+
+
+def costs(keys: ApiKeyQuerySet, principal: Principal, change: Change) -> Costs:
+    """Return what a change to the one issuer of keys would cost them; no more keys are read than are named.
+
+    Someone with very many keys has few that differ in what counts here, so that each such kind is weighed once.
+    """
+    catalogue = rules_of(principal.organization_id).catalogue
+    refused, narrowed, live_count = _Affected(), _Affected(), 0
+    kinds = keys.order_by().values_list(*_KIND, "issuer__is_active", "organization_role", "team_role")
+    for *kind, is_active, organization_role, team_role, count in kinds.annotate(count=Count("pk")):
+        live_count += count
+        roles = Roles(organization_role, team_role)
+        found = _weighed(kind, catalogue, roles, change(kind[-1], roles), is_active=is_active)
+        if found.is_affected:
+            (refused if found.is_refused else narrowed).add(kind, count)
+    _name(keys, refused, narrowed)
+    rows = keys.filter(pk__in=[*refused.named, *narrowed.named])
+    shown = after(rows, principal, change) if refused.count or narrowed.count else []
+    return Costs(
+        live_count,
+        Cost(refused.count, [key for key in shown if key.is_refused]),
+        Cost(narrowed.count, [key for key in shown if not key.is_refused]),
+    )
+
+
+class _Affected:
+    """Keys that a change weighs on alike: which kinds, how many, and the ids of the newest."""
+
+    def __init__(self) -> None:
+        self.kinds: set[str] = set()
+        self.count = 0
+        self.named: list[UUID] = []
+
+    def add(self, kind: Sequence[Any], count: int) -> None:
+        self.kinds.add(repr(kind))
+        self.count += count
+
+    @property
+    def is_named(self) -> bool:
+        return len(self.named) >= min(self.count, KEYS_NAMED)
+
+
+def _weighed(kind: Sequence[Any], catalogue: Catalogue, before: Roles, after: Roles, *, is_active: bool) -> PersonKey:
+    """Weigh what stands for all keys of a kind."""
+    permissions, key_kind, scope, _ = kind
+    sample = ApiKey(permissions=permissions, kind=key_kind, scope=scope, issuer=User(is_active=is_active))
+    return _person_key(sample, catalogue, _effective(sample, catalogue, before), after)
+
+
+def _name(keys: ApiKeyQuerySet, *groups: _Affected) -> None:
+    """Find the newest few of each group, without reading on once there are enough."""
+    if all(group.is_named for group in groups):
+        return
+    for pk, *kind in keys.values_list("pk", *_KIND).iterator(chunk_size=100):
+        for group in groups:
+            if repr(kind) in group.kinds and not group.is_named:
+                group.named.append(pk)
+        if all(group.is_named for group in groups):
+            return
 
 
 def roles_of(api_key: ApiKey) -> Roles:
@@ -80,8 +177,8 @@ def roles_of(api_key: ApiKey) -> Roles:
 def in_team(team_id: UUID, role: str | None) -> Change:
     """The person gets another role in a team, or none: they leave it."""
 
-    def change(api_key: ApiKey) -> Roles:
-        return Roles(roles_of(api_key).organization, role) if api_key.place_team_id == team_id else roles_of(api_key)
+    def change(ruling_team_id: UUID | None, now: Roles) -> Roles:
+        return Roles(now.organization, role) if ruling_team_id == team_id else now
 
     return change
 
@@ -89,8 +186,8 @@ def in_team(team_id: UUID, role: str | None) -> Change:
 def in_organization(role: str | None) -> Change:
     """The person gets another role in the organization, or none: they leave it, and all of its teams."""
 
-    def change(api_key: ApiKey) -> Roles:
-        return Roles(role, roles_of(api_key).team if role else None)
+    def change(_ruling_team_id: UUID | None, now: Roles) -> Roles:
+        return Roles(role, now.team if role else None)
 
     return change
 

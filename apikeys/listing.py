@@ -36,7 +36,7 @@ class KeyRow:
     @property
     def expires_in(self) -> str:
         """How long it still works, in days: "in 2 months" would hide a month of 90 days."""
-        span = self.api_key.expires_at - self.at if self.api_key.expires_at else None
+        span = self.api_key.ends_at - self.at if self.api_key.ends_at else None
         return f"in {days(span)}" if span and span > timedelta(0) else ""
 
     @property
@@ -79,7 +79,7 @@ def key_row(api_key: ApiKey, principal: Principal, *, policy: Policy, at: dateti
         health=health,
         may_revoke=not api_key.is_revoked and may_revoke(principal, api_key),
         may_rotate=api_key.state_at(at) == "active" and may_rotate(principal, api_key),
-        expires_soon=bool(api_key.expires_at and at < api_key.expires_at <= at + EXPIRES_SOON),
+        expires_soon=bool(api_key.ends_at and at < api_key.ends_at <= at + EXPIRES_SOON),
         at=at,
         is_issued_now=str(api_key.pk) == issued,
     )

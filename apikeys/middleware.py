@@ -20,7 +20,7 @@ from apikeys.authentication import keys_in_query, path_without_keys, presented_k
 from apikeys.limits import QUOTA_EXCEEDED, RATE_LIMITED
 from apikeys.models import EXPIRES_SOON, without_waiting
 from apikeys.presented import PresentedKey
-from apikeys.verification import Outcome, verify
+from apikeys.verification import Outcome, Verification, note_first_use, verify
 from audit import uses
 from audit.context import set_actor
 from keyportal.dispatch import call_view
@@ -178,7 +178,8 @@ def refuse_exposed(request: ApiRequest) -> None:
         raise Problem("invalid_request", "The query has too many fields.") from error
     for text in exposed[:MAX_MARKED]:
         at = timezone.now()
-        verification = verify(text, at=at, source=request.client_address)
+        # Refused whatever it is, so that nothing is in use by this.
+        verification = verify(text, at=at, source=request.client_address, is_use=False)
         log.warning("api_key.exposed", prefix=verification.prefix, code=verification.outcome.value)
         request.log_fields.setdefault("prefix", verification.prefix)
         if verification.key:
@@ -242,7 +243,7 @@ def authenticate(request: ApiRequest, at: datetime) -> None:
     except Problem as problem:
         log.info("api_key.auth_failed", prefix="", code=problem.code)
         raise
-    verification = verify(text, at=at, source=request.client_address)
+    verification = verify(text, at=at, source=request.client_address, is_use=False)
     request.log_fields["prefix"] = verification.prefix
     if verification.key:
         request.api_key = verification.key
@@ -250,15 +251,34 @@ def authenticate(request: ApiRequest, at: datetime) -> None:
         if request.is_from_browser:
             _note_browser(verification.key, at)
     if verification.outcome is not Outcome.ACCEPTED or verification.key is None:
-        log.info("api_key.auth_failed", prefix=verification.prefix, code=verification.outcome.value)
-        wait = {"Retry-After": str(verification.retry_after)} if verification.retry_after else {}
-        raise Problem(verification.outcome.value, headers=wait)
+        raise _failed(verification)
     if request.is_from_browser:
         _check_page(request, verification.key)
     if verification.key.limits:
         _charge(request, verification.key, at)
+    if verification.key.is_unused_successor:
+        _note_first_use(request, text, verification, at)
     request.principal = verification.key.principal
     set_actor(verification.key.actor)
+
+
+def _failed(verification: Verification) -> Problem:
+    log.info("api_key.auth_failed", prefix=verification.prefix, code=verification.outcome.value)
+    wait = {"Retry-After": str(verification.retry_after)} if verification.retry_after else {}
+    return Problem(verification.outcome.value, headers=wait)
+
+
+def _note_first_use(request: ApiRequest, text: str, verification: Verification, at: datetime) -> None:
+    """Note that a successor is in use, now that nothing refuses it any more.
+
+    :raises Problem: `verification_unavailable`, if that cannot be noted; `invalid_key`, if it was replaced meanwhile.
+    """
+    noted = note_first_use(text, verification, at=at, source=request.client_address)
+    if noted.key is None:
+        # The text is nobody's now, and its refusal is on no key's record.
+        del request.api_key
+    if noted.outcome is not Outcome.ACCEPTED:
+        raise _failed(noted)
 
 
 def _check_page(request: ApiRequest, api_key: PresentedKey) -> None:

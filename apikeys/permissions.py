@@ -83,7 +83,7 @@ _ENTRIES = (
     Permission("projects:read", "See the projects of its scope."),
     Permission("keys:read", "See API keys: label, scope, permissions, and who used them from where; never the secret."),
     Permission("keys:write", "Issue, rotate, disable and revoke API keys.", Role.TEAM_ADMIN),
-    Permission("keys:rotate_self", "Rotate itself: get its own successor, for one that is to be stored in its place."),
+    Permission("keys:rotate_self", "Rotate itself: get its own successor, to store that in its place."),
     Permission("service_accounts:read", "See service accounts and their stewards."),
     Permission("service_accounts:write", "Create and stop service accounts.", Role.TEAM_ADMIN),
     Permission("audit:read", "Read and filter the audit log.", Role.TEAM_ADMIN),

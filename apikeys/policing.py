@@ -1,5 +1,6 @@
 """What a policy asks of keys, and which keys fall short of it: asked before a policy is changed, and while it is."""
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from django.db.models import Q
+from django.utils.crypto import salted_hmac
 
 from accounts.models import Role
 from apikeys.models import ApiKey
@@ -68,6 +70,17 @@ class Terms:
     def stored_names() -> tuple[str, ...]:
         """Return the names of what the policy's row holds: all but the networks, which are the organization's."""
         return tuple(name for name in Terms.__slots__ if name != "networks")
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The permissions that it names; one that was removed since is named still."""
+        return frozenset(name for names in self.never_together for name in names)
+
+    @property
+    def digest(self) -> str:
+        """What names exactly these terms; it cannot be made up."""
+        text = json.dumps([self.as_stored(), self.networks], sort_keys=True)
+        return salted_hmac("apikeys.policing", text, algorithm="sha256").hexdigest()
 
     def as_stored(self) -> dict[str, Any]:
         """Return the values of the policy's row."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints, model_valida
 
 from accounts.principals import Principal
 from apikeys import limits as limiting
-from apikeys import networks, origins, shapes
+from apikeys import networks, origins
 from apikeys.actions import MAX_EXPIRES_IN_DAYS, KeyChange
 from apikeys.filters import STATES
 from apikeys.limits import Limits
@@ -30,10 +30,8 @@ PAGE_SIZE = 50
 
 
 def _plain(name: str) -> str:
-    if not names.is_plain(name):
-        raise ValueError(names.RULE)
-    if shapes.holds_key(name):
-        raise ValueError(shapes.KEY_AS_NAME)
+    if broken := names.broken_rule(name):
+        raise ValueError(broken)
     return name
 
 
@@ -192,7 +190,10 @@ class KeyFilterFields(Schema):
     scope: FilterText = Field("", description="`org`, `team` or `project`.")
     team: FilterText = Field("", description="A team's id: its keys, and those of its projects.")
     project: FilterText = Field("", description="A project's id.")
-    issuer: FilterText = Field("", description="A person's email address or id.")
+    issuer: FilterText = Field(
+        "", description="A person's email address or id; finds what they handed to a service account too."
+    )
+    service_account: FilterText = Field("", description="A service account's id, or `none`.")
     permission: FilterText = Field("", description="Keys that were granted it, by its name or by `*`.")
     label: FilterText = Field("", description="The whole label.")
     created_from: FilterText = Field("", description="A day, or a time in ISO 8601 with its zone.")
@@ -241,6 +242,7 @@ class BulkResult(Schema):
     dry_run: bool
     count: int = Field(description="How many live keys pass the filter and are the caller's to end.")
     used_today: int = Field(description="How many of them were used in the last day.")
+    of_service_accounts: int = Field(description="How many of them act for a service account, whoever issued them.")
     disabled: int = Field(description="How many of them were disabled before.")
     not_allowed: int = Field(description="How many more live keys pass it that are not the caller's to end; left out.")
     ended: int = Field(description="How many more pass it that had ended before; left out.")

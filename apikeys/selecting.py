@@ -28,6 +28,7 @@ class Selection:
     :param digest: names exactly these keys, and which of them are disabled; it cannot be made up.
     :param disabled: how many of them are disabled already.
     :param used_today: how many of them were used in the last day.
+    :param of_service_accounts: how many of them act for a service account, whoever issued them.
     :param not_allowed: how many more live keys there are, that are not the caller's to end.
     :param ended: how many more there are that have ended already.
     """
@@ -36,6 +37,7 @@ class Selection:
     digest: str
     disabled: int
     used_today: int
+    of_service_accounts: int
     not_allowed: int
     ended: int
 
@@ -60,13 +62,15 @@ class Examples:
 def select(principal: Principal, asked: KeyFilter, *, at: datetime) -> Selection:
     """Return what a filter finds among the keys that the caller sees, in three queries."""
     found, live = _found(principal, asked, at), _is_live(at)
-    rows = list(selected(principal, asked, at=at).values_list("pk", "disabled_at", "last_used_at")[: MOST_KEYS + 1])
+    columns = ("pk", "disabled_at", "last_used_at", "service_account_id")
+    rows = list(selected(principal, asked, at=at).values_list(*columns)[: MOST_KEYS + 1])
     counts = found.order_by().aggregate(all=Count("pk"), live=Count("pk", filter=live))
     return Selection(
-        key_ids=[key_id for key_id, _, _ in rows],
-        digest=digest_of((key_id, disabled_at) for key_id, disabled_at, _ in rows),
-        disabled=sum(disabled_at is not None for _, disabled_at, _ in rows),
-        used_today=sum(used_at is not None and used_at >= at - _DAY for _, _, used_at in rows),
+        key_ids=[key_id for key_id, *_ in rows],
+        digest=digest_of((key_id, disabled_at) for key_id, disabled_at, *_ in rows),
+        disabled=sum(disabled_at is not None for _, disabled_at, *_ in rows),
+        used_today=sum(used_at is not None and used_at >= at - _DAY for _, _, used_at, _ in rows),
+        of_service_accounts=sum(account_id is not None for *_, account_id in rows),
         not_allowed=max(counts["live"] - len(rows), 0) if len(rows) <= MOST_KEYS else 0,
         ended=counts["all"] - counts["live"],
     )

@@ -11,9 +11,6 @@ from django.conf import settings
 from apikeys import keyformat
 from apikeys.keyformat import Shape
 
-# What to say to who pastes a key where the name of one belongs.
-KEY_AS_NAME = "A key was pasted here. Choose a name that says what uses the new one."
-
 
 def current() -> Shape:
     """Return the shape that new keys get."""

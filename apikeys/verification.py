@@ -54,12 +54,16 @@ class Verification:
     retry_after: int = 0  # seconds, with `too_many_failures`
 
 
-def verify(text: str, *, at: datetime, source: str = "") -> Verification:
+def verify(text: str, *, at: datetime, source: str = "", is_use: bool = True) -> Verification:
     """Return what a presented text is worth at a moment. A refusal is a value; nothing here raises for bad input.
 
     :param source: the address it came from, to which a failure is charged.
+    :param is_use: whether a key that is good is let in by this alone. Who may refuse it yet says no, and has its first
+        use noted by `note_first_use` once it is let in.
     """
     verification = _verify(text, at=at, source=source)
+    if is_use and verification.outcome is Outcome.ACCEPTED:
+        verification = note_first_use(text, verification, at=at, source=source)
     _counters[verification.outcome].inc()
     return verification
 
@@ -196,26 +200,29 @@ def _of_its_holder(text: str, key: PresentedKey, prefix: str, source: str, at: d
     outcome = _state(key, source, at)
     if outcome is Outcome.KEY_REVOKED:
         _revoked.remember(text, key, at)
-    if outcome is Outcome.ACCEPTED and key.is_unused_successor:
-        outcome = _first_use(key, prefix, source, at)
-        if outcome is Outcome.INVALID_KEY:
-            # It was replaced by another text since it was read.
-            hashing.forget(text)
-            return Verification(outcome, prefix)
     return Verification(outcome, prefix, key)
 
 
-def _first_use(key: PresentedKey, prefix: str, source: str, at: datetime) -> Outcome:
+def note_first_use(text: str, accepted: Verification, *, at: datetime, source: str) -> Verification:
     """Note at once that a successor is in use, so that no retry of its rotation replaces its secret any more.
 
     Where that cannot be noted, the key is not let in: who believed it works would be locked out by such a retry.
+
+    :param accepted: the verdict on the text; that on any key but an unused successor is returned as it is.
     """
+    key, prefix = accepted.key, accepted.prefix
+    if key is None or not key.is_unused_successor:
+        return accepted
     try:
         is_still_it = ApiKey.objects.mark_first_use(key.id, prefix=prefix, at=at, address=plain_address(source))
     except Error as error:
         _say_once("verification.first_use_not_noted", prefix=key.label, reason=type(error).__name__)
-        return Outcome.UNAVAILABLE
-    return Outcome.ACCEPTED if is_still_it else Outcome.INVALID_KEY
+        return replace(accepted, outcome=Outcome.UNAVAILABLE)
+    if is_still_it:
+        return accepted
+    # It was replaced by another text since it was read.
+    hashing.forget(text)
+    return Verification(Outcome.INVALID_KEY, prefix)
 
 
 class _Revoked:

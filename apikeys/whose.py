@@ -1,14 +1,16 @@
 """Whose key is this: from what someone has found to the keys of theirs that it belongs to."""
 
+import re
 from collections.abc import Sequence
 
 from accounts.principals import Principal
-from apikeys import shapes
-from apikeys.keyformat import ALPHABET, MAX_LABEL
+from apikeys import foreign, shapes
 from apikeys.models import ApiKey
 
 # What one question can be about; a leak may hold more, but nobody reads on.
 MOST_LABELS = 20
+# What stands between a key and its surroundings in a log or a file; a script of the page splits at the same.
+_BETWEEN = re.compile(r"""[\s"'`,;:=<>(){}\[\]…]+""")
 
 
 def label_regex() -> str:
@@ -30,10 +32,20 @@ def example_label() -> str:
 
 
 def labels_in(text: str) -> list[str]:
-    """Return what may be labels in what was sent, each once: imported keys have some of any shape."""
-    words = dict.fromkeys(word.rstrip("….") for word in text.split())
-    plain = set(ALPHABET) | set("_-.")
-    return [word for word in words if word and len(word) <= MAX_LABEL and plain.issuperset(word)][:MOST_LABELS]
+    """Return the labels of any accepted shape in what was sent, each once, and nothing of what follows them."""
+    return list(dict.fromkeys(re.findall(label_regex(), text)))[:MOST_LABELS]
+
+
+def imported_labels_in(text: str) -> list[str]:
+    """Return what may be labels of imported keys in what was sent: of each word no more than such a label is long.
+
+    They look like anything, so that only who finds one among the keys knows that it is no part of a secret.
+    """
+    words = (word for word in _BETWEEN.split(text) if not re.search(label_regex(), word))
+    lengths = foreign.prefix_lengths()
+    cut = [[word[:length] for length in lengths if len(word) >= length] for word in words if word.isascii()]
+    cut = [labels for labels in cut if labels][:MOST_LABELS]
+    return list(dict.fromkeys(label for labels in cut for label in labels if label.isprintable()))
 
 
 def keys_of(principal: Principal, labels: Sequence[str]) -> list[ApiKey]:

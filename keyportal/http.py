@@ -101,17 +101,18 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "key_disabled": ProblemType(
         401,
         "This API key is disabled",
-        "It is refused for as long as it is. Ask an admin of its team, or issue a new key.",
+        "It is refused until someone enables it again. Ask an admin of its team, or issue a new key.",
     ),
     "issuer_gone": ProblemType(
         401,
         "The issuer of this API key has left",
-        "A key acts with its issuer's role, and that person no longer has one here. Issue a new key.",
+        "A key acts with its issuer's role, and that person has none here any more. "
+        "Have an admin hand it to a service account, or issue a new key.",
     ),
     "service_account_stopped": ProblemType(
         401,
         "The service account of this API key was stopped",
-        "All keys of the account ended with it. Ask an admin of its team.",
+        "All keys of the account ended with it, for good. Issue a new key, for another account or a person.",
     ),
     "organization_suspended": ProblemType(
         401, "The organization of this API key is suspended", "Ask the organization's super admin."
@@ -147,7 +148,8 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "origin_not_allowed": ProblemType(
         403,
         "Pages of this origin may not use this API key",
-        "A publishable key names the origins whose pages may use it. Add this one, or use the key of this page.",
+        "A publishable key names the origins whose pages may use it. "
+        "Use the key of this page, or issue one that names this origin.",
     ),
     "environment_not_accepted": ProblemType(
         403,

@@ -36,6 +36,7 @@ from apikeys import cors, limits
 from apikeys.actions import Refused, add_permission
 from apikeys.models import ApiKey
 from apikeys.permissions import Permission
+from apikeys.policing import Terms
 from apikeys.verification import Outcome
 from audit.events import EVENTS
 from audit.models import AuditEvent
@@ -419,7 +420,7 @@ CHANGES: dict[tuple[str, str], tuple[str, Example]] = {
     ),
     ("settings/policies/apply/", "post"): (
         "policy.created",
-        lambda s: s.client.post("/settings/policies/apply/", POLICY),
+        lambda s: s.client.post("/settings/policies/apply/", POLICY | {"digest": Terms().digest}),
     ),
     ("settings/permissions/new/", "post"): (
         "organization.catalogue_changed",

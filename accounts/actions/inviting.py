@@ -51,13 +51,13 @@ def invite(*, principal: Principal, team: Team, email: str, role: Role, at: date
 def accept_invitation(*, invitation: Invitation, user: User, at: datetime) -> TeamMembership:
     """Put the invited person into the team and use the invitation up.
 
-    :raises InvitationNotUsable: if it was used, has expired, or its inviter may no longer invite.
+    :raises InvitationNotUsable: if it was used or withdrawn, has expired, or its inviter may no longer invite.
     :raises WrongAccount: if the account is another address's.
     :raises AlreadyMember: if they are in the team.
     """
     invitations = Invitation.objects.select_for_update(of=("self",)).select_related("team__organization")
-    current = invitations.get(pk=invitation.pk)
-    if current.accepted_at or current.expires_at <= at or not _may_still_invite(current):
+    current = invitations.filter(pk=invitation.pk).first()
+    if current is None or current.accepted_at or current.expires_at <= at or not _may_still_invite(current):
         raise InvitationNotUsable
     if user.email != current.email:
         raise WrongAccount

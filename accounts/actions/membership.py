@@ -33,9 +33,10 @@ def remove_from_team(*, principal: Principal, team_membership: TeamMembership) -
     :raises NotAllowed: as `change_team_role` does.
     :raises NotAMember: if they left first.
     """
-    current = _in_team(principal, team_membership)
-    _withdraw_invitations(current.membership, team_id=current.team_id)
-    current.delete()
+    # Before the membership is locked: who accepts an invitation holds that first, and then needs the membership.
+    # Whoever may not do this has withdrawn nothing either, as all of it is one transaction.
+    _withdraw_invitations(team_membership.membership_id, team_id=team_membership.team_id)
+    _in_team(principal, team_membership).delete()
 
 
 @transaction.atomic
@@ -64,9 +65,10 @@ def remove_from_organization(*, principal: Principal, membership: OrganizationMe
     :raises NotAMember: if they left first.
     :raises LastSuperAdmin: if there would be none left.
     """
+    # Before the membership is locked, as in a team.
+    _withdraw_invitations(membership.pk)
     current = _in_organization(principal, membership)
     _require_another_super_admin(current)
-    _withdraw_invitations(current)
     current.delete()
 
 
@@ -114,9 +116,12 @@ def _require_another_super_admin(membership: OrganizationMembership) -> None:
         raise LastSuperAdmin
 
 
-def _withdraw_invitations(membership: OrganizationMembership, *, team_id: UUID | None = None) -> None:
+def _withdraw_invitations(membership_id: UUID, *, team_id: UUID | None = None) -> None:
     """Void the links that would bring who leaves back in."""
-    invitations = Invitation.objects.select_for_update().filter(email=membership.user.email, accepted_at=None)
-    here = invitations.filter(team__organization=membership.organization_id)
+    membership = OrganizationMembership.objects.select_related("user").filter(pk=membership_id).first()
+    if membership is None:
+        return  # who left first, as the caller is about to find out
+    invitations = Invitation.objects.select_for_update(of=("self",)).filter(accepted_at=None)
+    here = invitations.filter(email=membership.user.email, team__organization=membership.organization_id)
     for invitation in here.filter(team=team_id) if team_id else here:
         invitation.delete()

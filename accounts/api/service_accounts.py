@@ -22,8 +22,8 @@ router = Router(tags=["service accounts"])
 
 
 def _plain(name: str) -> str:
-    if not names.is_plain(name):
-        raise ValueError(names.RULE)
+    if broken := names.broken_rule(name):
+        raise ValueError(broken)
     return name
 
 

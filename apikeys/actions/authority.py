@@ -166,12 +166,19 @@ def may_rotate(principal: Principal, api_key: ApiKey) -> bool:
 
 
 def check_rotation(
-    principal: Principal, api_key: ApiKey, rules: Rules, *, expires_at: datetime | None, is_leak: bool
+    principal: Principal,
+    api_key: ApiKey,
+    rules: Rules,
+    *,
+    permissions: Collection[str],
+    expires_at: datetime | None,
+    is_leak: bool,
 ) -> None:
     """Let nobody get hold of more by a rotation than they could grant.
 
     A key that may rotate itself gets what it has, and no other key more than it holds.
 
+    :param permissions: those of a new successor, as `expires_at` is its end.
     :raises Refused: if the caller may not rotate the key, or no key like it can be had any more.
     """
     if not may_rotate(principal, api_key):
@@ -192,4 +199,20 @@ def check_rotation(
     role = principal.role_in(api_key.place_team_id)
     if role is None:
         raise RotationNotAllowed
-    check_grant(principal, Role(role), api_key.permissions, expires_at, rules)
+    check_grant(principal, Role(role), permissions, expires_at, rules)
+
+
+def check_successor_scope(principal: Principal, api_key: ApiKey, rules: Rules) -> None:
+    """Let a key have a new successor only where whoever will stand behind that one could issue it now.
+
+    A service account stands behind its own keys, whoever issues them.
+
+    :raises ScopeNotAllowed: if T4 or the organization's policy asks for a greater role.
+    """
+    if api_key.service_account_id:
+        return
+    held = principal.role_in(api_key.place_team_id)
+    taken_over = Role(held) if held else None
+    role = taken_over if is_issuer_gone(api_key) else role_of(api_key)
+    if not may_issue_scope(api_key.scope, role, issuers=rules.policy.issuers):
+        raise ScopeNotAllowed("The role behind this key does not allow new keys of this scope there any more.")

@@ -1,6 +1,7 @@
 """Ending many keys at once, for a time or for good: exactly those that someone has seen in a preview."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -9,6 +10,7 @@ from django.db import transaction
 
 from accounts.principals import Principal
 from apikeys import shapes
+from apikeys.actions.ending import kept_reason
 from apikeys.actions.refusals import NotSelectable, SelectionChanged
 from apikeys.filters import KeyFilter
 from apikeys.models import ApiKey
@@ -31,7 +33,8 @@ class BulkAction(StrEnum):
 def preview_bulk(*, principal: Principal, asked: KeyFilter, at: datetime) -> Selection:
     """Return which keys `end_keys` would end now, and change nothing.
 
-    :raises NotSelectable: if nothing is asked for but a state, which is too near to all keys, or too many are found.
+    :raises NotSelectable: if nothing is asked for but a state or no service account, which is too near to all keys,
+        or too many are found.
     """
     _check_filter(asked)
     selection = select(principal, asked, at=at)
@@ -61,22 +64,25 @@ def end_keys(
         raise SelectionChanged
     if not 0 < len(keys) <= MOST_KEYS:
         raise NotSelectable(f"Between 1 and {MOST_KEYS:,} keys are ended at once. Choose another filter.")
-    reason = reason.strip()[:200]
+    reason = kept_reason(reason)
     ended = _end(keys, principal, action, reason, at)
     _note(principal, action, asked, ended, reason)
     return ended
 
 
 def _check_filter(asked: KeyFilter) -> None:
-    if not asked.is_narrowing:
-        raise NotSelectable("Filter for something besides the state: all keys are never ended at once.")
+    # Most keys have no service account: with that alone, all of the people's would end.
+    if not replace(asked, has_no_service_account=False).is_narrowing:
+        raise NotSelectable(
+            "Filter for something besides the state and no service account: all keys are never ended at once."
+        )
 
 
 def _end(keys: Sequence[ApiKey], principal: Principal, action: BulkAction, reason: str, at: datetime) -> int:
     values: dict[str, Any] = {"disabled_at": at}
     event = "api_key.disabled"
     if action == BulkAction.REVOKE:
-        values = {"revoked_at": at, "revoked_by_id": principal.user_id, "revoke_reason": reason}
+        values = {"revoked_at": at, "revoked_by_id": principal.person_id, "revoke_reason": reason}
         event = "api_key.revoked"
     else:
         keys = [api_key for api_key in keys if api_key.disabled_at is None]
@@ -87,11 +93,10 @@ def _end(keys: Sequence[ApiKey], principal: Principal, action: BulkAction, reaso
 
 def _note(principal: Principal, action: BulkAction, asked: KeyFilter, count: int, reason: str) -> None:
     """Write down what was asked for, without a secret that someone may have looked for by mistake."""
-    told = {name: shapes.mask(value) if isinstance(value, str) else value for name, value in asked.as_json().items()}
     record(
         event="api_key.bulk_revoked" if action == BulkAction.REVOKE else "api_key.bulk_disabled",
         target_table="api_keys",
         target_label="1 key" if count == 1 else f"{count} keys",
         place=Place(principal.organization_id),
-        changes={"filter": [None, told], "count": [None, count], "reason": [None, reason]},
+        changes={"filter": [None, asked.as_json(mask=shapes.mask)], "count": [None, count], "reason": [None, reason]},
     )

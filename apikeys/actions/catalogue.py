@@ -8,7 +8,7 @@ from accounts.models import Organization
 from accounts.principals import Principal
 from apikeys.actions.policies import require_super_admin
 from apikeys.actions.refusals import NoSuchPermission
-from apikeys.permissions import Catalogue, NotACatalogueEntry, Permission
+from apikeys.permissions import Catalogue, NotACatalogueEntry, Permission, Role
 
 
 @transaction.atomic
@@ -30,16 +30,21 @@ def add_permission(*, principal: Principal, entry: Permission, is_published: boo
 
 
 @transaction.atomic
-def change_permission(*, principal: Principal, entry: Permission) -> Catalogue:
-    """Give a permission that was added another sentence and least role; keys whose issuer is below it lose it.
+def change_permission(
+    *, principal: Principal, name: str, sentence: str | None = None, least_role: Role | None = None
+) -> Catalogue:
+    """Give a permission that was added another sentence or least role; keys whose issuer is below it lose it.
+
+    What is not given stays what it is when nobody else can change it.
 
     :raises SuperAdminOnly: unless the caller rules over the organization.
     :raises NoSuchPermission: if none of this name was added.
     """
 
     def changed(catalogue: Catalogue) -> Catalogue:
-        _require_added(catalogue, entry.name)
-        return catalogue.adding(entry)
+        _require_added(catalogue, name)
+        old = catalogue.by_name[name]
+        return catalogue.adding(Permission(name, sentence or old.sentence, least_role or old.least_role))
 
     return _change(principal, changed)
 

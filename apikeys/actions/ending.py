@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.principals import Principal
+from apikeys import shapes
 from apikeys.actions.authority import may_revoke
 from apikeys.actions.refusals import KeyAlreadyRevoked, KeyNotActive, RevokeNotAllowed
 from apikeys.models import ApiKey
@@ -22,8 +23,8 @@ def revoke_key(*, principal: Principal | None, api_key: ApiKey, at: datetime, re
     current = _locked(api_key, principal)
     if current.is_revoked:
         raise KeyAlreadyRevoked
-    current.revoked_at, current.revoke_reason = at, reason.strip()[:200]
-    current.revoked_by_id = principal.user_id if principal else None
+    current.revoked_at, current.revoke_reason = at, kept_reason(reason)
+    current.revoked_by_id = principal.person_id if principal else None
     current.save(update_fields=["revoked_at", "revoked_by", "revoke_reason"])
     return current
 
@@ -59,6 +60,11 @@ def enable_key(*, api_key: ApiKey, at: datetime, principal: Principal | None = N
         current.disabled_at = None
         current.save(update_fields=["disabled_at"])
     return current
+
+
+def kept_reason(reason: str) -> str:
+    """Return a reason as it is stored: without the key that it may hold, whole or cut off at the end."""
+    return shapes.mask(reason.strip())[:200]
 
 
 def _locked(api_key: ApiKey, principal: Principal | None) -> ApiKey:

@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from accounts.principals import Principal
+from apikeys import shapes
 from apikeys.filters import KeyFilter
 from apikeys.models import ApiKeyQuerySet
 from audit.context import Place
@@ -18,6 +19,6 @@ def note_export(*, principal: Principal, keys: ApiKeyQuerySet, asked: KeyFilter,
         target_table="api_keys",
         target_label=f"{count} keys",
         place=Place(principal.organization_id),
-        changes={"filter": [None, asked.as_json()], "count": [None, count], "format": [None, format]},
+        changes={"filter": [None, asked.as_json(mask=shapes.mask)], "count": [None, count], "format": [None, format]},
     )
     return count

@@ -7,11 +7,12 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from django.db import transaction
+from django.utils.crypto import constant_time_compare
 
 from accounts.models import Organization
 from accounts.principals import Principal
 from apikeys import policing
-from apikeys.actions.refusals import SuperAdminOnly
+from apikeys.actions.refusals import PolicyHasChanged, SuperAdminOnly
 from apikeys.models import ApiKey, Policy
 from apikeys.networks import changed
 from apikeys.policing import ENDING, Preview, Terms, broken, is_beyond, is_idle
@@ -58,7 +59,12 @@ def preview_policy(*, principal: Principal, changes: PolicyChange, existing_from
 
 @transaction.atomic
 def change_policy(
-    *, principal: Principal, changes: PolicyChange, existing_from: datetime, at: datetime
+    *,
+    principal: Principal,
+    changes: PolicyChange,
+    existing_from: datetime,
+    at: datetime,
+    expected: str | None = None,
 ) -> PolicyChanged:
     """Change what the organization demands of its keys: of new ones at once, of existing ones from a date on.
 
@@ -66,12 +72,17 @@ def change_policy(
     that stays as it is or is loosened changes no key.
 
     :param existing_from: the date for existing keys; one that has passed is now.
+    :param expected: the digest of the terms that the caller saw; None from who sends nothing but what is to change.
     :raises SuperAdminOnly: unless the caller is the organization's super admin, or a key of one for all of it.
+    :raises PolicyHasChanged: if the policy says something else by now than the caller saw.
     """
     require_super_admin(principal)
     # Whoever issues a key meanwhile waits, and is then held to the new policy.
     rules = rules_of(principal.organization_id, is_locked=True)
-    found = _foreseen(principal.organization_id, Terms.of(rules), changes, existing_from, at)
+    before = Terms.of(rules)
+    if expected is not None and not constant_time_compare(expected, before.digest):
+        raise PolicyHasChanged
+    found = _foreseen(principal.organization_id, before, changes, existing_from, at)
     _save_policy(rules.policy, found)
     _save_networks(rules, found, at)
     ended = sum(_end(chunk, found, at) for chunk in _chunks(sorted(found.ending)))
@@ -145,16 +156,20 @@ def disable_unused_keys(*, policy: Policy, at: datetime) -> int:
     one that any run may go on with.
     """
     days = policy.disable_unused_after
-    if days is None or (policy.disable_unused_from and at < policy.disable_unused_from):
+    if days is None or not _is_due(policy, at):
         return 0
     # What was made or used later cannot be idle for so long, and its index tells.
     keys = ApiKey.objects.filter(organization_id=policy.organization_id, disabled_at=None).unused_for(days, at=at)
     key_ids = list(keys.active(at=at).order_by("pk").values_list("pk", flat=True))
-    return sum(_disable(chunk, days, at) for chunk in _chunks(key_ids))
+    return sum(_disable(policy.organization_id, chunk, days, at) for chunk in _chunks(key_ids))
 
 
 @transaction.atomic
-def _disable(key_ids: Sequence[UUID], days: int, at: datetime) -> int:
+def _disable(organization_id: UUID, key_ids: Sequence[UUID], days: int, at: datetime) -> int:
+    # Whoever changes the policy waits, or has done so: then its keys are for the next run to look at.
+    policy = rules_of(organization_id, is_locked=True).policy
+    if policy.disable_unused_after != days or not _is_due(policy, at):
+        return 0
     rows = ApiKey.objects.select_for_update(of=("self",), no_key=True).active(at=at).with_places()
     enabled = _enabled_within(key_ids, days, at)
     keys = [
@@ -164,6 +179,10 @@ def _disable(key_ids: Sequence[UUID], days: int, at: datetime) -> int:
     ]
     change_many(keys, {"disabled_at": at}, event="api_key.disabled")
     return len(keys)
+
+
+def _is_due(policy: Policy, at: datetime) -> bool:
+    return policy.disable_unused_from is None or at >= policy.disable_unused_from
 
 
 def _enabled_within(key_ids: Sequence[UUID], days: int, at: datetime) -> set[str]:

@@ -147,6 +147,13 @@ class SelectionChanged(Refused):
     sentence = "Other keys pass the filter now than in the preview, or in other states. Look at them again."
 
 
+class PolicyHasChanged(Refused):
+    """A policy was to be turned on, and the one that it would replace is not that of the preview any more."""
+
+    code = "selection_changed"
+    sentence = "Someone else has changed the policy meanwhile. Look at what would change now."
+
+
 class NotSelectable(Refused):
     """The keys that pass a filter are not ended at once; the sentence says why."""
 

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from accounts.principals import Principal
 from apikeys import hashing, keyformat, shapes
-from apikeys.actions.authority import check_rotation, may_revoke
+from apikeys.actions.authority import check_rotation, check_successor_scope, may_revoke
 from apikeys.actions.conformity import check_policy, longest_end
 from apikeys.actions.refusals import (
     ExtensionNotPossible,
@@ -26,7 +26,10 @@ from apikeys.actions.refusals import (
     SuccessorInUse,
 )
 from apikeys.keyformat import Key
+from apikeys.limits import Limits
 from apikeys.models import ApiKey, ApiKeyQuerySet
+from apikeys.networks import is_within
+from apikeys.permissions import ALL
 from apikeys.rules import Rules, is_issuer_gone, rules_of
 
 Reason = Literal["routine", "leaked"]
@@ -37,6 +40,8 @@ LEAST_DEADLINE, MAX_DEADLINE = timedelta(minutes=1), timedelta(days=30)
 MAX_LIFETIME = timedelta(days=1825)
 # What the record says of a key that was ended because it leaked.
 LEAKED = "It leaked. Its successor takes its place."
+# And of a successor that could do more than the key it was to replace, or acted for someone else.
+OUTGROWN = "Nobody had used it, and the key it was to replace has changed since. Another takes its place."
 _ENDED = {"revoked", "retired", "expired"}
 
 
@@ -68,7 +73,7 @@ class _Case:
     old: ApiKey
     unused: ApiKey | None  # the successor whose secret is to be replaced
     ended: ApiKey | None  # the one that makes room for another
-    expires_at: datetime | None  # of a new one
+    wanted: ApiKey  # what a new one would be, without its secret
 
 
 class _Minted(NamedTuple):
@@ -89,8 +94,9 @@ def rotate_key(
 ) -> Rotated:
     """Give a key its successor, which has the same name, place, permissions and limits, and another secret.
 
-    One key has one successor: asked again, this replaces the secret of one that was never used. Not atomic as a
-    whole, because argon2 must not run while a transaction is open: all that is written is.
+    One key has one successor: asked again, this replaces the secret of one that was never used; if that one could do
+    more than the key can now, it is revoked and another made. Not atomic as a whole, because argon2 must not run while
+    a transaction is open: all that is written is.
 
     :param reason: `routine` lets the key work on for a time, `leaked` ends it now.
     :param settle_seconds: how long it goes on once its successor was used.
@@ -101,6 +107,7 @@ def rotate_key(
     :param form_id: names a form, so that one sent twice never shows a key that is replaced already.
     :raises RotationNotAllowed: if the caller may not rotate this key.
     :raises PermissionNotGrantable: if the caller would hold more than it may grant; and so on, as `issue_key`.
+    :raises ScopeNotAllowed: if whoever stands behind a new successor may not issue keys of its scope any more.
     :raises PolicyForbids: if the organization's policy allows no new key like it.
     :raises KeyNotActive: if the key has ended or is disabled, or its successor is disabled.
     :raises SuccessorInUse: if its successor was used, so that replacing the secret would lock someone out.
@@ -144,19 +151,93 @@ def _checked(keys: ApiKeyQuerySet, key_id: UUID, wish: _Wish) -> _Case:
     old = keys.with_places().with_roles().get(pk=key_id)
     successor = keys.filter(predecessor=old).first()
     rules = rules_of(old.organization_id)
-    expires_at = _ends_at(old, rules, wish.at)
-    check_rotation(wish.principal, old, rules, expires_at=expires_at, is_leak=wish.is_leak)
-    unused = successor if _is_replaceable(old, successor, wish) else None
-    if unused is None:
-        # A successor that could not be used where the old key is would let that one retire with nothing in its place.
-        check_policy(
-            rules, permissions=old.permissions, expires_at=expires_at, created_at=wish.at, networks=old.networks
-        )
-    return _Case(old, unused, None if unused else successor, expires_at)
+    # Of two requests at once, the one that is served later may have come first: what the other made is no longer life.
+    made_at = max(wish.at, successor.created_at) if successor else wish.at
+    wanted = _wanted(old, rules, wish, made_at)
+    check_rotation(
+        wish.principal,
+        old,
+        rules,
+        permissions=wanted.permissions,
+        expires_at=wanted.expires_at,
+        is_leak=wish.is_leak,
+    )
+    is_replaceable = _is_replaceable(old, successor, wish)
+    if successor and is_replaceable and _is_covered(successor, wanted):
+        return _Case(old, successor, None, wanted)
+    check_successor_scope(wish.principal, old, rules)
+    # A successor that could not be used where the old key is would let that one retire with nothing in its place.
+    check_policy(
+        rules,
+        permissions=wanted.permissions,
+        expires_at=wanted.expires_at,
+        created_at=made_at,
+        networks=wanted.networks,
+    )
+    return _Case(old, None, successor, wanted)
+
+
+def _wanted(old: ApiKey, rules: Rules, wish: _Wish, made_at: datetime) -> ApiKey:
+    """Return what a new successor would be now, without a secret and not saved."""
+    is_publishable = old.kind == ApiKey.Kind.PUBLISHABLE
+    return ApiKey(
+        name=old.name,
+        kind=old.kind,
+        scope=old.scope,
+        environment=old.environment,
+        permissions=sorted(rules.catalogue.publishable) if is_publishable else old.permissions,
+        organization_id=old.organization_id,
+        team=old.team,
+        project=old.project,
+        issuer_id=wish.principal.user_id if is_issuer_gone(old) else old.issuer_id,
+        service_account=old.service_account,
+        allowed_origins=old.allowed_origins,
+        networks=old.networks,
+        per_second=old.per_second,
+        per_minute=old.per_minute,
+        per_day=old.per_day,
+        created_at=made_at,
+        expires_at=_ends_at(old, rules, made_at),
+    )
+
+
+def _is_covered(successor: ApiKey, wanted: ApiKey) -> bool:
+    """Say whether a successor acts for whom a new one would, and can do no more: not from elsewhere, longer or oftener.
+
+    The old key may have been narrowed or handed over since the successor was made, which follows neither.
+    """
+    acts_for_the_same = (successor.issuer_id, successor.service_account_id) == (
+        wanted.issuer_id,
+        wanted.service_account_id,
+    )
+    return (
+        acts_for_the_same
+        and (ALL in wanted.permissions or set(successor.permissions) <= set(wanted.permissions))
+        and set(successor.allowed_origins) <= set(wanted.allowed_origins)
+        and _comes_from_no_more(successor, wanted)
+        and _ends_no_later(successor, wanted)
+        and _limits(wanted).covers(_limits(successor))
+    )
+
+
+def _comes_from_no_more(successor: ApiKey, wanted: ApiKey) -> bool:
+    if not wanted.networks:
+        return True
+    return bool(successor.networks) and all(is_within(network, wanted.networks) for network in successor.networks)
+
+
+def _ends_no_later(successor: ApiKey, wanted: ApiKey) -> bool:
+    if wanted.expires_at is None:
+        return True
+    return successor.expires_at is not None and successor.expires_at <= wanted.expires_at
+
+
+def _limits(api_key: ApiKey) -> Limits:
+    return Limits(api_key.per_second, api_key.per_minute, api_key.per_day)
 
 
 def _is_replaceable(old: ApiKey, successor: ApiKey | None, wish: _Wish) -> bool:
-    """Say whether the rotation is to replace the secret of the successor that there is, and not to make one.
+    """Say whether there is a successor that nobody has used, whose secret can be replaced.
 
     :raises Refused: if it is neither to be replaced nor to make room.
     """
@@ -212,36 +293,23 @@ def _latest(old: ApiKey, wanted: datetime) -> datetime:
 
 
 def _new(case: _Case, minted: _Minted, wish: _Wish) -> ApiKey:
-    old = case.old
     if case.ended:
-        case.ended.predecessor, case.ended.issue_id = None, None
-        case.ended.save(update_fields=["predecessor", "issue_id"])
-    successor = ApiKey(
-        issue_id=wish.issue_id,
-        name=old.name,
-        prefix=minted.key.prefix,
-        label=minted.key.label,
-        digest=minted.digest,
-        kind=old.kind,
-        scope=old.scope,
-        environment=old.environment,
-        permissions=old.permissions,
-        organization_id=old.organization_id,
-        team=old.team,
-        project=old.project,
-        issuer_id=wish.principal.user_id if is_issuer_gone(old) else old.issuer_id,
-        service_account=old.service_account,
-        allowed_origins=old.allowed_origins,
-        networks=old.networks,
-        per_second=old.per_second,
-        per_minute=old.per_minute,
-        per_day=old.per_day,
-        predecessor=old,
-        created_at=wish.at,
-        expires_at=case.expires_at,
-    )
+        _make_room(case.ended, wish)
+    successor = case.wanted
+    successor.predecessor, successor.issue_id = case.old, wish.issue_id
+    successor.prefix, successor.label, successor.digest = minted.key.prefix, minted.key.label, minted.digest
     successor.save(force_insert=True)
     return successor
+
+
+def _make_room(ended: ApiKey, wish: _Wish) -> None:
+    """Let a successor go, whose predecessor gets another; nothing of it works afterwards."""
+    ended.predecessor, ended.issue_id = None, None
+    fields = ["predecessor", "issue_id"]
+    if ended.state_at(wish.at) not in _ENDED:
+        ended.revoked_at, ended.revoked_by_id, ended.revoke_reason = wish.at, wish.principal.user_id, OUTGROWN
+        fields += ["revoked_at", "revoked_by", "revoke_reason"]
+    ended.save(update_fields=fields)
 
 
 def _replaced(successor: ApiKey, minted: _Minted, wish: _Wish) -> ApiKey:

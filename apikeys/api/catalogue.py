@@ -17,11 +17,12 @@ from keyportal.schemas import answers
 
 router = Router(tags=["permissions"])
 MOST_PUBLISHED = 100
+SENTENCE_RULE = f"Write a sentence of at most {names.MAX_LENGTH} characters, and none that cannot be seen."
 
 
 def _plain(sentence: str) -> str:
-    if not names.is_plain(sentence):
-        raise ValueError(f"Write a sentence of at most {names.MAX_LENGTH} characters, and none that cannot be seen.")
+    if broken := names.broken_rule(sentence, SENTENCE_RULE):
+        raise ValueError(broken)
     return sentence
 
 
@@ -129,12 +130,13 @@ def change_permission(request: ApiRequest, name: str, body: PermissionChange) ->
     """Give a permission that was added another sentence or least role. Needs `org:write`, and an organization key."""
     request.principal.require("org:write")
     actions.require_super_admin(request.principal)
-    old = found(rules_of(request.principal.organization_id).catalogue.by_name.get(name), "permission")
-    least_role = Role(body.least_role) if body.least_role else old.least_role
-    entry = Permission(name, body.sentence or old.sentence, least_role)
+    found(rules_of(request.principal.organization_id).catalogue.by_name.get(name), "permission")
+    least_role = Role(body.least_role) if body.least_role else None
     with _saying("name"):
-        catalogue = actions.change_permission(principal=request.principal, entry=entry)
-    return _item(catalogue, entry)
+        catalogue = actions.change_permission(
+            principal=request.principal, name=name, sentence=body.sentence, least_role=least_role
+        )
+    return _item(catalogue, catalogue.by_name[name])
 
 
 @router.delete(

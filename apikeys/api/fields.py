@@ -10,7 +10,10 @@ from apikeys import shapes
 from apikeys.keyformat import Key
 from apikeys.models import ApiKey
 from apikeys.permissions import Catalogue
+from apikeys.policing import Terms
+from apikeys.rules import Rules
 from keyportal.http import ApiRequest, Problem
+from keyportal.names import KEY_PASTED
 
 T = TypeVar("T")
 
@@ -43,7 +46,7 @@ def wanted_text(field: str, text: str) -> str:
     if not text.strip():
         raise invalid(field, "This is needed.")
     if shapes.holds_key(text):
-        raise invalid(field, shapes.KEY_AS_NAME)
+        raise invalid(field, KEY_PASTED)
     return text
 
 
@@ -55,10 +58,14 @@ def refuse_unknown(catalogue: Catalogue, names: list[str]) -> None:
         raise Problem("invalid_field", errors=[{"field": f"permissions.{n}", "message": message} for n in places])
 
 
-def refuse_unknown_sets(catalogue: Catalogue, sets: Sequence[Sequence[str]]) -> None:
-    """Say which sets have a name that is no permission, likewise by their places."""
+def refuse_unknown_sets(rules: Rules, sets: Sequence[Sequence[str]]) -> None:
+    """Say which sets have a name that is no permission, likewise by their places.
+
+    What the policy names already it may go on naming, though the permission was removed since.
+    """
+    named = Terms.of(rules).named
     message = "There is no such permission. The list of permissions has those there are."
-    places = [place for place, names in enumerate(sets) if catalogue.unknown(names)]
+    places = [place for place, names in enumerate(sets) if not named.issuperset(rules.catalogue.unknown(names))]
     if places:
         raise Problem("invalid_field", errors=[{"field": f"never_together.{n}", "message": message} for n in places])
 

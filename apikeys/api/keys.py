@@ -138,8 +138,11 @@ def end_api_keys(request: ApiRequest, body: BulkRequest) -> dict[str, object]:
             at=at,
         )
     return {"action": body.action, "dry_run": body.dry_run, "changed": changed} | {
-        name: getattr(selection, name) for name in ("count", "used_today", "disabled", "not_allowed", "ended", "digest")
+        name: getattr(selection, name) for name in _TOLD
     }
+
+
+_TOLD = ("count", "used_today", "of_service_accounts", "disabled", "not_allowed", "ended", "digest")
 
 
 def _bulk_filter(body: BulkRequest) -> KeyFilter:

@@ -165,7 +165,7 @@ def preview_policy(request: ApiRequest, body: PolicyRequest) -> dict[str, Any]:
 
 
 def _refuse_unknown(request: ApiRequest, body: PolicyRequest) -> None:
-    refuse_unknown_sets(rules_of(request.principal.organization_id).catalogue, body.never_together)
+    refuse_unknown_sets(rules_of(request.principal.organization_id), body.never_together)
 
 
 def _item(rules: Rules) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from apikeys.forms.fields import (
     LinesField,
     PermissionGroup,
     permission_groups,
-    validate_no_key,
 )
 from apikeys.models import ApiKey
 from apikeys.networks import MAX_NETWORKS
@@ -30,7 +29,7 @@ from keyportal import names
 class EditKeyForm(forms.Form):
     """A key as it is, to be made less. What it may not become is refused by the action, which knows its row now."""
 
-    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain, validate_no_key])
+    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain])
     permissions = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
     expires_on = forms.DateField(
         required=False,

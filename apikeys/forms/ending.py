@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from apikeys.forms.fields import validate_no_key
 from apikeys.models import ApiKey
 from keyportal import names
 
@@ -21,6 +22,7 @@ class RevokeKeyForm(WayBackForm):
         required=False,
         max_length=200,
         label="Reason (for the record)",
+        validators=[validate_no_key],
         widget=forms.TextInput(attrs={"placeholder": "Left in a public repository", "autocomplete": "off"}),
     )
     name = forms.CharField(widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))

@@ -12,13 +12,14 @@ from apikeys import permissions as roles
 from apikeys import shapes
 from apikeys.limits import Limits
 from apikeys.permissions import ALL, Catalogue
+from keyportal.names import KEY_PASTED
 
 LIMITS = Limits._fields
 
 
 def validate_no_key(name: str) -> None:
     if shapes.holds_key(name):
-        raise forms.ValidationError(shapes.KEY_AS_NAME)
+        raise forms.ValidationError(KEY_PASTED)
 
 
 @dataclass(frozen=True, slots=True)

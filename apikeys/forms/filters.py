@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 
-from accounts.models import Project, Team
+from accounts.models import Project, ServiceAccount, Team
 from accounts.principals import Principal
 from apikeys.filters import STATES, KeyFilter
 from apikeys.models import ApiKey
@@ -20,6 +20,7 @@ from audit.forms import FIRST_DAY, LAST_DAY
 
 MAX_TEXT = 100
 MAX_DAYS = 3650
+NO_ACCOUNT = "none"
 _EMAIL = re.compile(r"[^@\s\x00]+@[^@\s\x00]+")
 _PERMISSION = re.compile(r"[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*|\*")
 _EARLIEST, _LATEST = (datetime.combine(day, time.min, UTC) for day in (FIRST_DAY, LAST_DAY))
@@ -76,6 +77,19 @@ class IssuerField(forms.CharField):
             raise ValidationError("Write the issuer's email address or id.") from error
 
 
+class AccountField(forms.CharField):
+    """A service account's id, or that there is none."""
+
+    def clean(self, value: Any) -> UUID | str | None:
+        text: str = super().clean(value)
+        if text in {"", NO_ACCOUNT}:
+            return text or None
+        try:
+            return UUID(text)
+        except ValueError as error:
+            raise ValidationError("Write the service account's id, or none.") from error
+
+
 class NetworkField(forms.CharField):
     """An address, or a network in CIDR notation."""
 
@@ -96,6 +110,7 @@ class KeyFilterForm(forms.Form):
     team = forms.UUIDField(required=False, widget=forms.Select)
     project = forms.UUIDField(required=False, widget=forms.Select)
     issuer = IssuerField(required=False, max_length=254, widget=forms.TextInput(attrs={"placeholder": "Email address"}))
+    service_account = AccountField(required=False, max_length=40, label="Service account", widget=forms.Select)
     permission = forms.RegexField(
         _PERMISSION,
         required=False,
@@ -129,7 +144,7 @@ class KeyFilterForm(forms.Form):
     def filter(self) -> KeyFilter:
         """What is asked for; the form has to be valid."""
         values = self.cleaned_data
-        issuer = values["issuer"]
+        issuer, account = values["issuer"], values["service_account"]
         same = ("state", "scope", "permission", "label", "seen_from", "unused_days")
         times = [f"{name}_{end}" for name in ("created", "used", "expires") for end in ("from", "to")]
         return KeyFilter(
@@ -138,6 +153,8 @@ class KeyFilterForm(forms.Form):
             project_id=values["project"],
             issuer_id=issuer if isinstance(issuer, UUID) else None,
             issuer_email=issuer if isinstance(issuer, str) else "",
+            service_account_id=account if isinstance(account, UUID) else None,
+            has_no_service_account=account == NO_ACCOUNT,
             is_never_used=values["used"] == "never",
             never_expires=values["expires"] == "never",
             **{name: values[name] for name in (*same, *times)},
@@ -159,15 +176,20 @@ class KeyFilterBar(KeyFilterForm):
         super().__init__(data, auto_id="filter-%s")
         teams = Team.objects.visible_to(principal).by_name()
         projects = Project.objects.visible_to(principal).select_related("team").by_name()
+        accounts = ServiceAccount.objects.visible_to(principal).select_related("team").by_name()
         self._names = {
             "team": [(str(team.pk), team.name) for team in teams],
             "project": [(str(project.pk), f"{project.team.name} / {project.name}") for project in projects],
+            "service_account": [
+                (NO_ACCOUNT, "None"),
+                *((str(account.pk), f"{account.team.name} / {account.name}") for account in accounts),
+            ],
             "permission": [(ALL, "* (all)"), *((entry.name, entry.name) for entry in catalogue.entries)],
         }
         for name, choices in self._names.items():
             widget = self.fields[name].widget
             if isinstance(widget, forms.Select):
-                widget.choices = [("", f"Any {name}"), *choices]
+                widget.choices = [("", f"Any {name.replace('_', ' ')}"), *choices]
 
     @property
     def chips(self) -> list[tuple[str, str, str]]:

@@ -13,9 +13,9 @@ from apikeys import origins
 from apikeys import permissions as roles
 from apikeys.actions import MAX_EXPIRES_IN_DAYS
 from apikeys.flows import SECRET, Flow
-from apikeys.forms.fields import LIMITS, LimitField, LinesField, PermissionGroup, permission_groups, validate_no_key
+from apikeys.forms.fields import LIMITS, LimitField, LinesField, PermissionGroup, permission_groups
 from apikeys.limits import Limits
-from apikeys.models import ApiKey
+from apikeys.models import ApiKey, Policy
 from apikeys.networks import MAX_NETWORKS
 from apikeys.networks import parse as parse_network
 from apikeys.permissions import ALL
@@ -49,7 +49,7 @@ class IssueKeyForm(forms.Form):
 
     # Names this form, so that sending it twice issues one key and not two.
     issue_id = forms.UUIDField(widget=forms.HiddenInput)
-    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain, validate_no_key])
+    name = forms.CharField(max_length=names.MAX_LENGTH, validators=[names.validate_plain])
     scope = forms.ChoiceField(widget=forms.RadioSelect, error_messages={"required": "Choose a scope."})
     team = forms.ModelChoiceField(Team.objects.none(), required=False, empty_label="Choose a team")
     project = ProjectField(Project.objects.none(), required=False, empty_label="Choose a project")
@@ -71,7 +71,9 @@ class IssueKeyForm(forms.Form):
     def __init__(self, *args: Any, principal: Principal, at: datetime, flow: Flow = SECRET, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.principal, self.at, self.flow = principal, at, flow
-        self.catalogue = rules_of(principal.organization_id).catalogue
+        rules = rules_of(principal.organization_id)
+        self.catalogue = rules.catalogue
+        self._offer_expiries(rules.policy)
         names = [(name, name) for name in (*self.catalogue.by_name, ALL)]
         cast(forms.MultipleChoiceField, self.fields["permissions"]).choices = names
         teams = Team.objects.administered_by(principal).by_name()
@@ -89,6 +91,19 @@ class IssueKeyForm(forms.Form):
         self._preselect("project", projects)
         self._leave_to_the_flow()
         self.initial.setdefault("issue_id", uuid7())
+
+    def _offer_expiries(self, policy: Policy) -> None:
+        """Offer no end that the organization's policy would refuse, and preselect the longest up to 90 days."""
+        most = policy.max_lifetime or MAX_EXPIRES_IN_DAYS
+        is_bound = bool(policy.max_lifetime or policy.is_expiry_required)
+        presets = [days for days in PRESETS if int(days) <= most]
+        offered = [
+            (value, title)
+            for value, title in EXPIRIES
+            if value in {*presets, "date"} or (value, is_bound) == ("never", False)
+        ]
+        cast(forms.ChoiceField, self.fields["expiry"]).choices = offered
+        self.fields["expiry"].initial = next((days for days in reversed(presets) if int(days) <= 90), "date")
 
     def _offer(self, name: str, rows: Any) -> None:
         cast("forms.ModelChoiceField[Any]", self.fields[name]).queryset = rows
@@ -197,14 +212,15 @@ class IssueKeyForm(forms.Form):
         data, scope = self.cleaned_data, self.chosen_scope
         place = organization if scope == "org" else data.get(scope)
         ends_at = self.expires_at()
+        account: ServiceAccount | None = data.get("service_account")
+        # Of a key that acts for an account, no more is true than the account's role allows.
         said = self.catalogue.describe(
-            permissions=self.granted,
+            permissions=self.catalogue.effective(self.granted, roles.Role(account.role)) if account else self.granted,
             scope=scope,
             scope_title=str(place or ""),
             environment=data.get("environment") or "",
             expires_phrase=f"until {ends_at:%-d %B %Y}" if ends_at else _without_end(data.get("expiry")),
         )
-        account = data.get("service_account")
         return f"{said} Acts for {account}, not for you." if account else said
 
 

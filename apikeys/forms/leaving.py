@@ -10,6 +10,7 @@ from django.forms.boundfield import BoundField
 
 from accounts.models import OrganizationMembership, ServiceAccount, TeamMembership
 from accounts.principals import Principal
+from apikeys.forms.fields import validate_no_key
 from apikeys.models import ApiKey
 from apikeys.permissions import ALL
 from keyportal import names
@@ -49,6 +50,7 @@ class RevokeChosenForm(forms.Form):
         required=False,
         max_length=200,
         label="Reason (for the record)",
+        validators=[validate_no_key],
         widget=forms.TextInput(attrs={"placeholder": "Left the company", "autocomplete": "off"}),
     )
 

@@ -88,13 +88,12 @@ class PolicyForm(forms.Form):
             "existing_on": (at + GRACE).date(),
         }
         super().__init__(*args, **kwargs | {"initial": initial | (kwargs.get("initial") or {})})
-        self.catalogue, self.at = catalogue, at
+        self.terms, self.catalogue, self.at = terms, catalogue, at
 
     def clean_never_together(self) -> tuple[tuple[str, ...], ...]:
         sets = [re.split(r"[\s,]+", line.strip(" ,")) for line in _lines(self.cleaned_data["never_together"])]
-        if self.catalogue.unknown(name for permissions in sets for name in permissions) or any(
-            "*" in permissions for permissions in sets
-        ):
+        unknown = self.catalogue.unknown(name for permissions in sets for name in permissions)
+        if not self.terms.named.issuperset(unknown) or any("*" in permissions for permissions in sets):
             raise forms.ValidationError("Write names of permissions as the list of permissions has them.")
         if any(not 2 <= len(set(permissions)) <= MAX_IN_SET for permissions in sets):
             raise forms.ValidationError(f"A set has at least 2 permissions and at most {MAX_IN_SET}.")
@@ -135,8 +134,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _validate_sentence(text: str) -> None:
-    if not names.is_plain(text):
-        raise forms.ValidationError(SENTENCE_RULE)
+    if broken := names.broken_rule(text, SENTENCE_RULE):
+        raise forms.ValidationError(broken)
 
 
 class PermissionForm(forms.Form):

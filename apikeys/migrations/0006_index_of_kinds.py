@@ -7,6 +7,8 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             model_name="apikey",
-            index=models.Index(fields=["kind", "revoked_at"], name="api_key_by_kind"),
+            index=models.Index(
+                condition=models.Q(("kind", "publishable")), fields=["revoked_at"], name="api_key_by_kind"
+            ),
         ),
     ]

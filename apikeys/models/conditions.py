@@ -69,6 +69,8 @@ def _plain(asked: KeyFilter) -> Q:
         "scope": asked.scope,
         "project_id": asked.project_id,
         "issuer_id": asked.issuer_id,
+        "service_account_id": asked.service_account_id,
+        "service_account__isnull": asked.has_no_service_account,
         "label": asked.label,
         "created_at__gte": asked.created_from,
         "created_at__lt": asked.created_to,

@@ -248,11 +248,11 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return moved
 
     def mark_first_use(self, key_id: UUID, *, prefix: str, at: datetime, address: str | None) -> bool:
-        """Note the first use of a key that still has this prefix; return whether it has.
+        """Note the first use of a key that still has this prefix and was not revoked; return whether that is so.
 
         Its digest may be another by now, and yet one of the same text; a new secret always has a new prefix.
         """
-        still = self.filter(pk=key_id, prefix=prefix)
+        still = self.filter(pk=key_id, prefix=prefix, revoked_at=None)
         with without_waiting(FIRST_USE_WAIT_MS):
             if still.filter(last_used_at=None).update(last_used_at=at, last_used_ip=address):
                 return True

@@ -63,7 +63,10 @@ def permission_change(request: MemberRequest, name: str) -> HttpResponse:
     form = PermissionForm(posted(request), entry=_added(request, name))
     if form.is_valid():
         try:
-            actions.change_permission(principal=request.principal, entry=form.permission())
+            entry = form.permission()
+            actions.change_permission(
+                principal=request.principal, name=name, sentence=entry.sentence, least_role=entry.least_role
+            )
         except actions.NoSuchPermission as refused:
             raise Http404 from refused
         messages.success(request, f"{name} changed. It holds from the next request of every key.")

@@ -13,13 +13,14 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from accounts.models import Role
+from apikeys import shapes
 from apikeys.forms.uses import UsesForm
 from apikeys.listing import key_row
 from apikeys.models import ApiKey
 from apikeys.permissions import ALL
 from apikeys.rotations import rotation_panel
 from apikeys.rules import Rules, role_of, rules_of
-from apikeys.snippets import examples
+from apikeys.snippets import Snippet, browser_snippets, examples
 from apikeys.use_rows import UsePage, browser_use, read_page, totals, use_row, uses_of
 from audit.visibility import visible_events
 from keyportal.http import MemberRequest
@@ -58,7 +59,7 @@ def key_detail(request: MemberRequest, key_id: UUID) -> HttpResponse:
         "totals": totals(api_key, at=at),
         "uses": [use_row(use) for use in uses_of(api_key)[:USES_SHOWN]],
         "events": events[:EVENTS_SHOWN],
-        "snippets": [] if api_key.is_revoked else examples(url=settings.KEYPORTAL_URL),
+        "snippets": [] if api_key.is_revoked else _examples(api_key),
     }
     return render(request, "apikeys/key_detail.html", context)
 
@@ -105,3 +106,10 @@ def _permission_lines(api_key: ApiKey, rules: Rules) -> list[PermissionLine]:
         for entry in rules.catalogue.entries
         if entry.name in names
     ]
+
+
+def _examples(api_key: ApiKey) -> list[Snippet]:
+    """Return how a key of its kind is used, with a placeholder: the key itself was shown once."""
+    if api_key.kind == ApiKey.Kind.PUBLISHABLE:
+        return browser_snippets(f"{api_key.label}…", url=settings.KEYPORTAL_URL, prefix=shapes.publishable_prefix())[:1]
+    return examples(url=settings.KEYPORTAL_URL)

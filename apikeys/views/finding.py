@@ -5,9 +5,9 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
-from apikeys import actions, exporting, whose
+from apikeys import actions, exporting, foreign, whose
 from apikeys.forms.filters import KeyFilterForm
 from apikeys.listing import key_row
 from apikeys.models import ApiKey
@@ -36,20 +36,23 @@ def key_export(request: MemberRequest, format: str) -> HttpResponseBase:  # noqa
 
 
 @never_cache
-@require_GET
+@require_http_methods(["GET", "POST"])
 def key_whose(request: MemberRequest) -> HttpResponse:
+    """Say whose a key is. What is asked comes in a POST: it may be a whole key, which belongs in no address."""
     at = timezone.now()
-    asked = " ".join(request.GET.getlist("label"))[:2000]
-    labels = whose.labels_in(asked)
+    asked = " ".join(request.POST.getlist("label"))[:2000]
+    own, imported = whose.labels_in(asked), whose.imported_labels_in(asked)
     policy = rules_of(request.principal.organization_id).policy
-    keys = whose.keys_of(request.principal, labels)
+    keys = whose.keys_of(request.principal, [*own, *imported])
     known = {api_key.label for api_key in keys}
     context = {
         "label_regex": whose.label_regex(),
+        "prefix_lengths": " ".join(map(str, foreign.prefix_lengths())),
         "example_label": whose.example_label(),
         "is_asked": bool(asked.strip()),
-        "labels": " ".join(labels),
+        # What is not known to be a label may be a secret: it does not come back.
+        "labels": " ".join([*own, *(label for label in imported if label in known)]),
         "rows": [(key_row(api_key, request.principal, policy=policy, at=at), api_key.state_at(at)) for api_key in keys],
-        "unknown": [label for label in labels if label not in known],
+        "unknown": [label for label in own if label not in known],
     }
     return render(request, "apikeys/key_whose.html", context)

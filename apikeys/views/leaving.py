@@ -61,8 +61,10 @@ def person_keys_revoke(request: MemberRequest, user_id: UUID) -> HttpResponse:
     keys = _chosen(request, person)
     form = RevokeChosenForm(posted(request))
     if keys and form.is_valid():
+        # As all who lock many keys do, or two of them may wait for each other.
+        in_order = sorted(keys, key=lambda api_key: api_key.pk)
         with transaction.atomic():
-            ended = [_revoked(request, api_key, form.cleaned_data["reason"]) for api_key in keys]
+            ended = [_revoked(request, api_key, form.cleaned_data["reason"]) for api_key in in_order]
         at = timezone.now()
         messages.success(request, f"{_keys(sum(ended))} revoked at {at:%H:%M} UTC. Refused since.")
         return redirect("person-keys", person.pk)
@@ -86,7 +88,8 @@ def person_keys_hand_over(request: MemberRequest, user_id: UUID) -> HttpResponse
 
 def _hand_over(request: MemberRequest, form: HandOverForm) -> int:
     """Hand over what the form says, and return how many; if one is refused, none is, and the form says why."""
-    chosen = list(form.chosen())
+    # As all who lock many keys do, or two of them may wait for each other.
+    chosen = sorted(form.chosen(), key=lambda pair: pair[0].pk)
     with transaction.atomic():
         for api_key, account in chosen:
             try:

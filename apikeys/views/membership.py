@@ -1,6 +1,6 @@
 """Changing what people are in a team and the organization, and taking them out: what becomes of their keys is shown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib import messages
@@ -18,7 +18,7 @@ from accounts.models import OrganizationMembership, Role, ServiceAccount, Team, 
 from accounts.recent import recent_sign_in_required
 from apikeys import leaving
 from apikeys.forms.leaving import ConfirmForm, OrganizationRoleForm, TeamRoleForm
-from apikeys.leaving import Change, PersonKey
+from apikeys.leaving import Change
 from keyportal.http import MemberRequest
 from keyportal.pages import form_page, posted
 
@@ -29,7 +29,6 @@ OTHER_ROLE = {
     Role.MEMBER: Role.SUPER_ADMIN,
 }
 LESSER_ROLES = frozenset({Role.DEVELOPER, Role.MEMBER})
-KEYS_NAMED = 5
 
 
 @require_http_methods(["GET", "POST"])
@@ -130,18 +129,14 @@ def _is_done(form: Form, act: Callable[[], object]) -> bool:
 def _preview(request: MemberRequest, person: User, change: Change, *, to: Role | None = None) -> dict[str, object]:
     """Return what becomes of the person's keys that the caller administers."""
     keys = leaving.live_keys_of(person, request.principal, at=timezone.now())
-    affected = [key for key in leaving.after(keys, request.principal, change) if key.is_affected]
+    costs = leaving.costs(keys, request.principal, change)
     return {
-        "live_count": len(keys),
-        "refused": _named([key for key in affected if key.is_refused]),
-        "narrowed": _named([key for key in affected if not key.is_refused]),
+        "live_count": costs.live_count,
+        "refused": costs.refused,
+        "narrowed": costs.narrowed,
         "to": to.label.lower() if to else "",
         "is_self": person == request.user,
     }
-
-
-def _named(keys: Sequence[PersonKey]) -> dict[str, object]:
-    return {"count": len(keys), "keys": keys[:KEYS_NAMED], "more": max(len(keys) - KEYS_NAMED, 0)}
 
 
 def _next(request: MemberRequest, person: User, team: Team | None = None, *, is_less: bool) -> HttpResponse:

@@ -11,7 +11,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from apikeys.filters import KeyFilter
-from apikeys.finding import count_all, most_urgent, search_of
+from apikeys.finding import BOUND, count_all, most_urgent, search_of
 from apikeys.first_steps import first_steps
 from apikeys.listing import key_row, said
 from apikeys.models import EXPIRES_SOON, ApiKey
@@ -44,12 +44,15 @@ def overview(request: MemberRequest) -> HttpResponse:
     }
     counts = count_all(search, asked)
     attention = most_urgent(search, size=ATTENTION_SHOWN)
+    left = ApiKey.objects.administered_by(request.principal).active(at=at).left_behind()
+    left_behind = left.order_by()[:BOUND].count()
     is_issuer = may_issue(request)
     steps = first_steps(request.principal, is_issuer=is_issuer)
     context = {
         "counts": counts,
         "figures": [(title, said(counts[name]), _url(asked[name])) for name, title in FIGURES.items()],
-        "left_behind": ApiKey.objects.administered_by(request.principal).active(at=at).left_behind().count(),
+        "left_behind": left_behind,
+        "left_behind_said": said(left_behind),
         "attention": [key_row(api_key, request.principal, policy=policy, at=at) for api_key in attention],
         "events": visible_events(request)[:EVENTS_ON_OVERVIEW],
         "steps": [] if all(step.done for step in steps) else steps,

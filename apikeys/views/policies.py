@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.models import Role
 from accounts.recent import recent_sign_in_required
-from apikeys import actions
+from apikeys import actions, policing
 from apikeys.forms.settings import POLICY_FIELDS, PolicyForm
 from apikeys.policing import Effect, Preview, Rule, Terms
 from apikeys.rules import rules_of
@@ -79,10 +79,7 @@ def policy_change(request: MemberRequest) -> HttpResponse:
     form = _form(request, at)
     if not form.is_valid():
         return _page(request, form)
-    preview = actions.preview_policy(
-        principal=request.principal, changes=form.changes(), existing_from=form.existing_from(), at=at
-    )
-    return _page(request, form, preview)
+    return _page(request, form, _preview(request, form, at))
 
 
 @never_cache
@@ -98,9 +95,18 @@ def policy_apply(request: MemberRequest) -> HttpResponse:
     form = _form(request, at)
     if not form.is_valid():
         return _page(request, form)
-    done = actions.change_policy(
-        principal=request.principal, changes=form.changes(), existing_from=form.existing_from(), at=at
-    )
+    try:
+        done = actions.change_policy(
+            principal=request.principal,
+            changes=form.changes(),
+            existing_from=form.existing_from(),
+            at=at,
+            expected=request.POST.get("digest", ""),
+        )
+    except actions.PolicyHasChanged as refused:
+        # The form has all of the policy, also what is not to change: it would undo what someone else did.
+        form.add_error(None, str(refused))
+        return _page(request, form, _preview(request, form, at))
     messages.success(request, f"Policy changed at {at:%H:%M} UTC. {_outcome(done.ended, form.existing_from())}")
     return redirect("policy-change")
 
@@ -111,6 +117,12 @@ def _form(request: MemberRequest, at: datetime) -> PolicyForm:
     return PolicyForm(posted(request), terms=Terms.of(rules), catalogue=rules.catalogue, at=at, initial=kept)
 
 
+def _preview(request: MemberRequest, form: PolicyForm, at: datetime) -> Preview:
+    return actions.preview_policy(
+        principal=request.principal, changes=form.changes(), existing_from=form.existing_from(), at=at
+    )
+
+
 def _page(request: MemberRequest, form: PolicyForm, preview: Preview | None = None) -> HttpResponse:
     context = {
         "form": form,
@@ -118,6 +130,8 @@ def _page(request: MemberRequest, form: PolicyForm, preview: Preview | None = No
         "changes": list(_changes(preview)) if preview else [],
         "effects": [EffectLine(effect, _TITLES[effect.rule]) for effect in preview.effects] if preview else [],
         "is_at_once": bool(preview and form.cleaned_data["existing"] == "now"),
+        "is_loosened": bool(preview and policing.stricter(preview.after, preview.before) != Terms()),
+        "digest": preview.before.digest if preview else "",
         "hidden": [(name, value) for name in KEPT for value in request.POST.getlist(name)],
     }
     return render(request, "apikeys/policy_change.html", context, status=form_status(form))

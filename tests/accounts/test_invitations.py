@@ -269,6 +269,14 @@ def test_accept_invitation_works_once(bob: Person, team: Team, erin: User) -> No
     assert event_names(event="invitation.accepted") == ["invitation.accepted"]
 
 
+def test_invitation_that_is_withdrawn_meanwhile_is_not_accepted(bob: Person, team: Team, erin: User) -> None:
+    invitation, _ = invited(bob, team, at=NOON)
+    invited(bob, team, at=NOON)  # which replaces it
+    with pytest.raises(actions.InvitationNotUsable):
+        accept(invitation)
+    assert not TeamMembership.objects.filter(membership__user=erin).exists()
+
+
 def test_accept_invitation_refuses_another_account(bob: Person, dana: Person, team: Team, erin: User) -> None:
     invitation, _ = invited(bob, team, "frank@example.com", at=NOON)
     with pytest.raises(actions.WrongAccount):

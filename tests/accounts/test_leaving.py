@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts import actions
 from accounts.models import Invitation, OrganizationMembership, Role, Team, TeamMembership
@@ -219,6 +221,39 @@ def test_leaving_voids_the_invitations_that_would_bring_one_back(
     actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
     left = Invitation.objects.order_by("email").values_list("email", "team")
     assert [*left] == [("dana@example.com", elsewhere.pk), ("erin@example.com", team.pk)]
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("act", ["remove_from_team", "remove_from_organization"])
+def test_leaving_locks_invitations_before_the_membership_as_accepting_does(
+    alice: Person, bob: Person, dana: Person, team: Team, other_team: Team, act: str
+) -> None:
+    invited(alice, other_team, "dana@example.com")
+    what = {"team_membership": in_team(dana, team)} if "team" in act else {"membership": dana.membership}
+    with CaptureQueriesContext(connection) as captured:
+        getattr(actions, act)(principal=alice.principal, **what)
+    locked = [query["sql"].rpartition("FOR ")[2] for query in captured if "UPDATE OF" in query["sql"]]
+    assert locked[0] == 'UPDATE OF "accounts_invitation"'
+    assert len(locked) == 2
+
+
+def test_who_left_the_organization_first_is_no_member_of_a_team(alice: Person, dana: Person, team: Team) -> None:
+    member = in_team(dana, team)
+    actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
+    with pytest.raises(actions.NotAMember):
+        actions.remove_from_team(principal=alice.principal, team_membership=member)
+
+
+def test_who_may_not_take_someone_out_withdraws_nothing(
+    alice: Person, charlie: Person, dana: Person, team: Team, other_team: Team
+) -> None:
+    invited(alice, other_team, "dana@example.com")
+    with pytest.raises(actions.NotAllowed):
+        actions.remove_from_organization(principal=charlie.principal, membership=dana.membership)
+    with pytest.raises(actions.NotAllowed):
+        actions.remove_from_team(principal=charlie.principal, team_membership=in_team(dana, team))
+    assert Invitation.objects.count() == 1
+    assert event_names(event="invitation.deleted") == []
 
 
 @pytest.mark.parametrize("act", ["change_team_role", "remove_from_team"])

@@ -20,6 +20,7 @@ from apikeys.actions import (
     SelectionChanged,
     disable_key,
     end_keys,
+    hand_to_service_account,
     may_revoke,
     preview_bulk,
     revoke_key,
@@ -230,6 +231,39 @@ def test_key_of_a_service_account_is_its_teams_to_end(
     assert list(preview_bulk(principal=bob.principal, asked=asked, at=NOON).key_ids) == [issued.row.pk]
 
 
+def test_keys_that_were_handed_over_are_told_and_can_be_left_out(
+    issue: Issue, bob: Person, dana: Person, dana_client: Client, project: Project, team: Team, bob_client: Client
+) -> None:
+    hers, handed = issue(dana, project), issue(dana, project)
+    account = _account(bob, bob, team)
+    with audit_context(actor=bob.principal.as_actor(), at=NOON):
+        hand_to_service_account(principal=bob.principal, api_key=handed.row, service_account=account, at=NOON)
+    found = preview_bulk(principal=bob.principal, asked=BY_DANA, at=NOON)
+    assert (found.count, found.of_service_accounts) == (2, 1)
+    page = " ".join(bob_client.get(f"{BULK}?issuer=dana@example.com").text.split())
+    assert "1 of them acts for a service account, whoever issued it." in page
+    assert "For ci, a service account" in page
+    left = KeyFilter(issuer_email="dana@example.com", has_no_service_account=True)
+    assert end(bob, left) == 1
+    assert (fresh(hers).revoked_at, fresh(handed).revoked_at) == (NOON, None)
+
+
+def test_nobody_is_named_where_a_key_of_a_service_account_ends_others(
+    issue: Issue, bob: Person, dana: Person, project: Project, team: Team
+) -> None:
+    account = _account(bob, bob, team)
+    ServiceAccount.objects.filter(pk=account.pk).update(role="team_admin")
+    account.refresh_from_db()
+    caller = issue(bob, team, permissions=["keys:write"], service_account=account)
+    one, many = issue(dana, project), issue(dana, project)
+    assert Client().delete(f"/v1/api-keys/{one.row.pk}", headers=caller.headers).status_code == 204
+    asked = {"action": "revoke", "filter": {"issuer": "dana@example.com"}, "reason": "left"}
+    digest = post(caller, **asked).json()["digest"]
+    assert post(caller, **asked, dry_run=False, expected=digest).json()["changed"] == 1
+    for ended in (one, many):
+        assert (fresh(ended).revoked_at is None, fresh(ended).revoked_by_id) == (False, None)
+
+
 def _account(admin: Person, steward: Person, team: Team) -> ServiceAccount:
     with transaction.atomic():
         return ServiceAccount.objects.create(
@@ -240,7 +274,10 @@ def _account(admin: Person, steward: Person, team: Team) -> ServiceAccount:
 # What is refused
 
 
-@pytest.mark.parametrize("asked", [KeyFilter(), KeyFilter(state="active"), KeyFilter(state="attention")])
+@pytest.mark.parametrize(
+    "asked",
+    [KeyFilter(), KeyFilter(state="active"), KeyFilter(state="attention"), KeyFilter(has_no_service_account=True)],
+)
 def test_all_keys_are_never_ended_at_once(issued: Issued, alice: Person, asked: KeyFilter) -> None:
     with pytest.raises(NotSelectable):
         preview_bulk(principal=alice.principal, asked=asked, at=NOON)
@@ -317,6 +354,17 @@ def test_key_that_was_looked_for_is_not_on_record(issue: Issue, dana: Person, pr
     assert issued.text not in everything_recorded()
 
 
+def test_key_in_a_reason_is_not_on_record(issue: Issue, bob: Person, dana: Person, project: Project) -> None:
+    ended, alone = issue(dana, project), issue(dana, project)
+    leaked = issue(bob, project)
+    with audit_context(actor=dana.principal.as_actor(), at=NOON):
+        revoke_key(principal=dana.principal, api_key=alone.row, at=NOON, reason=f"{'leaked ' * 20} {leaked.text}")
+    end(dana, BY_DANA, reason=f"{'leaked ' * 20} {leaked.text}")
+    assert fresh(ended).revoke_reason == fresh(alone).revoke_reason
+    assert fresh(ended).revoke_reason.startswith("leaked leaked")
+    assert leaked.key.secret[:6] not in everything_recorded()
+
+
 # As JSON
 
 
@@ -338,6 +386,7 @@ def test_dry_run_is_the_default_and_its_digest_does_it(
             "dry_run": True,
             "count": 1,
             "used_today": 0,
+            "of_service_accounts": 0,
             "disabled": 0,
             "not_allowed": 0,
             "ended": 0,
@@ -557,7 +606,7 @@ def test_costs_the_same_for_few_and_many_keys(
     for _ in range(count):
         issue(dana, project)
     sent = typed(dana_client, "issuer=dana@example.com", count="0")
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         dana_client.get(f"{BULK}?issuer=dana@example.com")
     assert dana_client.post(BULK, sent).status_code == 422
 

@@ -38,7 +38,9 @@ def test_permission_is_added_changed_and_removed_each_with_its_row(alice: Person
     principal = alice.principal
     assert ENTRY in actions.add_permission(principal=principal, entry=ENTRY).added
     other = Permission("invoices:read", "See invoices and their lines.", Role.TEAM_ADMIN)
-    actions.change_permission(principal=principal, entry=other)
+    actions.change_permission(
+        principal=principal, name=other.name, sentence=other.sentence, least_role=other.least_role
+    )
     assert rules_of(organization.pk).catalogue.added == (other,)
     actions.remove_permission(principal=principal, name="invoices:read")
     assert names(organization) == set()
@@ -60,7 +62,7 @@ def test_publishing_replaces_the_locked_set(alice: Person, organization: Organiz
 
 def test_change_that_changes_nothing_leaves_no_row(alice: Person, added: Permission) -> None:
     before = AuditEvent.objects.count()
-    actions.change_permission(principal=alice.principal, entry=ENTRY)
+    actions.change_permission(principal=alice.principal, name=ENTRY.name, sentence=ENTRY.sentence)
     actions.publish_permissions(principal=alice.principal, names=["analysis:create", "analysis:read"])
     assert AuditEvent.objects.count() == before
 
@@ -82,7 +84,7 @@ def test_organization_adds_so_many_and_no_more(alice: Person, organization: Orga
 def test_what_was_not_added_is_neither_changed_nor_removed(alice: Person) -> None:
     for name in ("scan:read", "invoices:read"):
         with pytest.raises(NoSuchPermission):
-            actions.change_permission(principal=alice.principal, entry=Permission(name, "x"))
+            actions.change_permission(principal=alice.principal, name=name, sentence="x")
         with pytest.raises(NoSuchPermission):
             actions.remove_permission(principal=alice.principal, name=name)
 
@@ -94,7 +96,7 @@ def test_catalogue_is_the_super_admins(
     principal = request.getfixturevalue(who).principal
     calls: list[Callable[[], object]] = [
         lambda: actions.add_permission(principal=principal, entry=Permission("a:b", "x")),
-        lambda: actions.change_permission(principal=principal, entry=Permission("invoices:read", "x")),
+        lambda: actions.change_permission(principal=principal, name="invoices:read", sentence="x"),
         lambda: actions.remove_permission(principal=principal, name="invoices:read"),
         lambda: actions.publish_permissions(principal=principal, names=[]),
     ]

@@ -6,6 +6,8 @@ import time_machine
 from django.test import Client
 
 from accounts.models import Organization, Project, Team
+from apikeys import actions
+from apikeys.permissions import Role
 from audit.models import AuditEvent
 from tests.cast import Issued, Person
 
@@ -71,6 +73,21 @@ def test_change_keeps_what_is_not_sent(admin: Issued) -> None:
     changed = send(admin, "patch", f"{ADDRESS}/invoices:read", {"sentence": "See invoices and their lines."})
     assert changed.json() == SHOWN | {"sentence": "See invoices and their lines."}
     assert send(admin, "patch", f"{ADDRESS}/invoices:read", {}).json() == changed.json()
+
+
+def test_change_keeps_what_someone_else_changed_at_the_same_time(
+    alice: Person, admin: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(admin, "post", ADDRESS, ENTRY)
+    change = actions.change_permission
+
+    def later(**given: Any) -> Any:
+        change(principal=alice.principal, name="invoices:read", least_role=Role.SUPER_ADMIN)
+        return change(**given)
+
+    monkeypatch.setattr(actions, "change_permission", later)
+    changed = send(admin, "patch", f"{ADDRESS}/invoices:read", {"sentence": "See them."}).json()
+    assert (changed["sentence"], changed["least_role"]) == ("See them.", "super_admin")
 
 
 def test_publishable_keys_get_what_is_chosen(issue: Issue, admin: Issued, dana: Person, project: Project) -> None:

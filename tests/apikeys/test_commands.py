@@ -129,7 +129,7 @@ ERRORS: dict[str, tuple[dict[str, str | None], str]] = {
     "no permission": ({"permissions": " , "}, "A key needs at least one permission."),
     "a key as name": (
         {"name": of_nobody()},
-        "A key was pasted here. Choose a name that says what uses the new one.",
+        "A key was pasted here. Write something that is no secret.",
     ),
     "0 days": ({"expires-in-days": "0"}, "--expires-in-days goes from 1 to 1825."),
     "1826 days": ({"expires-in-days": "1826"}, "--expires-in-days goes from 1 to 1825."),

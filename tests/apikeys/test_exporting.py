@@ -14,7 +14,7 @@ from accounts.models import Project
 from apikeys import exporting
 from apikeys.models import ApiKey
 from audit.models import AuditEvent
-from tests.apikeys.audited import break_the_audit_log
+from tests.apikeys.audited import break_the_audit_log, everything_recorded
 from tests.cast import Issued, Person, later
 
 Issue = Callable[..., Issued]
@@ -99,3 +99,10 @@ def test_nothing_is_exported_without_its_record(
 def test_bad_filter_is_422_and_no_file(dana_client: Client) -> None:
     assert dana_client.post(f"{CSV}?scope=galaxy").status_code == 422
     assert dana_client.get(CSV).status_code == 405
+
+
+@pytest.mark.parametrize("query", ["q=x{0.key.secret}", "label=x{0.key.secret}", "q={0.text:.40}"])
+def test_key_that_was_looked_for_is_not_on_record(issued: Issued, dana_client: Client, query: str) -> None:
+    text_of(dana_client.post(f"{CSV}?{query.format(issued)}"))
+    assert AuditEvent.objects.filter(event="api_key.exported").count() == 1
+    assert issued.key.secret[:16] not in everything_recorded()

@@ -11,15 +11,17 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import Organization, Project, Team
+from accounts.actions import create_service_account
+from accounts.models import Organization, Project, Role, Team
 from apikeys import finding
-from apikeys.actions import disable_key, mark_exposed, revoke_key
+from apikeys.actions import disable_key, hand_to_service_account, mark_exposed, revoke_key
 from apikeys.filters import KeyFilter, words_of
 from apikeys.finding import Cursor, Search, search_of
 from apikeys.models import ApiKey, KeyTerm
 from apikeys.models.conditions import state_parts
 from apikeys.models.terms import after, terms_of
 from audit import uses
+from audit.context import audit_context
 from tests.audit.used import a_use
 from tests.cast import NOON, Issued, Person, later
 
@@ -164,6 +166,21 @@ def test_team_is_its_keys_and_those_of_its_projects(
     assert [row.name for row in visible.filtered(KeyFilter(text=keys["old"].prefix), at=NOON)] == ["old"]
 
 
+def test_service_account_tells_its_keys_from_those_of_people(
+    keys: dict[str, ApiKey], bob: Person, alice: Person, alice_client: Client, team: Team
+) -> None:
+    account = create_service_account(
+        principal=bob.principal, team=team, name="ci", role=Role.DEVELOPER, steward=bob.user, at=NOON
+    )
+    with audit_context(actor=alice.principal.as_actor(), at=NOON):
+        hand_to_service_account(principal=alice.principal, api_key=keys["old"], service_account=account, at=NOON)
+    dana = {"issuer": "dana@example.com", "tab": "active"}
+    for asked, names in (("none", {"nightly report", "disabled"}), (str(account.pk), {"old"})):
+        page: Any = alice_client.get(LIST, dana | {"service_account": asked})
+        assert {row.api_key.name for row in page.context["rows"]} == names
+    assert ("Service account", "Payments / ci") in [chip[:2] for chip in page.context["bar"].chips]
+
+
 def test_each_sees_what_is_theirs_alone(keys: dict[str, ApiKey], dana: Person, charlie: Person) -> None:
     found = finding.read_page(search_of(dana.principal, KeyFilter(permission="keys:read"), at=NOON), Cursor(), size=9)
     assert found.keys == []
@@ -186,6 +203,7 @@ def test_each_sees_what_is_theirs_alone(keys: dict[str, ApiKey], dana: Person, c
         ("unused_days", "0"),
         ("seen_from", "203.0.113.0/33"),
         ("label", "x" * 65),
+        ("service_account", "ci"),
     ],
 )
 def test_bad_filter_is_refused_by_name(
@@ -346,8 +364,8 @@ def test_everything_is_of_the_organization_only(alice: Person, dana: Person) -> 
 
 def test_filter_says_what_it_asks_for_as_json() -> None:
     asked = KeyFilter(text="ci", project_id=uuid4(), used_to=NOON - timedelta(days=1))
-    assert asked.as_json() == {
-        "text": "ci",
+    assert asked.as_json(mask=str.upper) == {
+        "text": "CI",
         "project_id": str(asked.project_id),
         "used_to": "2026-03-01T12:00:00+00:00",
     }

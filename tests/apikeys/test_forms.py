@@ -141,7 +141,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "a key": (
         {"name": f"ci {of_nobody()}"},
         "name",
-        "A key was pasted here. Choose a name that says what uses the new one.",
+        "A key was pasted here. Write something that is no secret.",
     ),
     "no scope": ({"scope": ""}, "scope", "Choose a scope."),
     "no team": ({"scope": "team"}, "team", "Choose the team that the key is for."),

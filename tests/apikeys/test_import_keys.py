@@ -28,6 +28,7 @@ from apikeys.actions.importing import Incoming
 from apikeys.models import ApiKey
 from audit import uses
 from audit.models import AuditEvent
+from keyportal.names import KEY_PASTED
 from tests import services
 from tests.apikeys.audited import LogIsFull, Row, break_the_audit_log, everything_recorded, newest_changes, rows_of
 from tests.apikeys.logbook import Logbook
@@ -385,7 +386,7 @@ ROWS = {
     "team too much": (f"{GOOD},,,org,,Payments,,,,,", "a key is for the org alone, for one team, or for one project"),
     "unknown team": (f"{GOOD},,,team,,Nobody,,,,,", "There is no team called Nobody."),
     "environment": (f"{GOOD},,,,,,staging,,,,", "the environment is one of live, test"),
-    "a key as name": (f"{GOOD},{of_nobody()},,,,,,,,,", "a key stands where its name belongs"),
+    "a key as name": (f"{GOOD},{of_nobody()},,,,,,,,,", KEY_PASTED),
     "invisible name": (f"{GOOD},a\x00b,,,,,,,,,", "A name has 1 to 100 characters, and none that cannot be seen."),
     "future": (f"{GOOD},,,,,,,,2999-01-01,,", "was made in the future"),
     "expired first": (f"{GOOD},,,,,,,,2024-01-02,2024-01-01,", "expired before it was made"),

@@ -1,18 +1,24 @@
 """What becomes of the keys of people who leave or are demoted: shown before, held at once, decided on after."""
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.db import connections
 from django.test import Client
 
 from accounts import actions as people
 from accounts.models import Organization, OrganizationMembership, Project, Role, ServiceAccount, Team, TeamMembership
 from apikeys import actions, leaving
+from apikeys.filters import KeyFilter
 from apikeys.models import ApiKey
 from apikeys.verification import Outcome, verify
 from tests.accounts.scenes import FRAGMENT, is_page, queries_of, text_of
-from tests.apikeys.audited import LogIsFull, break_the_audit_log, events_of
+from tests.apikeys.audited import LogIsFull, break_the_audit_log, events_of, everything_recorded
 from tests.apikeys.people import change_team_role, deactivate, demote, leave_organization, leave_teams
 from tests.cast import NOON, PASSWORD, Issued, Person, later
 
@@ -250,6 +256,44 @@ def test_dialogs_of_the_organization_show_what_all_keys_would_lose(
     assert "2 keys would be refused from the next request on" in text_of(alice_client.get(url["remove"]))
 
 
+@pytest.mark.parametrize("page", ["team role", "team remove", "role", "remove"])
+def test_preview_reads_no_more_than_the_keys_it_names(
+    issue: Issue,
+    alice_client: Client,
+    dana: Person,
+    organization: Organization,
+    team: Team,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+) -> None:
+    demote(dana, Role.SUPER_ADMIN)
+    change_team_role(dana, Role.TEAM_ADMIN)
+    for _ in range(9):
+        issue(dana, team, permissions=["audit:read", "projects:read"])
+        issue(dana, organization, permissions=["org:read"])
+    read: list[object] = []
+    from_db: Any = ApiKey.from_db
+
+    def counted(*given: Any) -> ApiKey:
+        read.append(given)
+        api_key: ApiKey = from_db(*given)
+        return api_key
+
+    monkeypatch.setattr(ApiKey, "from_db", counted)
+    found: Any = alice_client.get(urls(dana, team)[page])
+    assert len(read) <= 10
+    counts = {
+        "team role": (0, 0),  # she is a super admin besides
+        "team remove": (0, 0),
+        "role": (0, 9),
+        "remove": (18, 0),
+    }
+    assert (found.context["refused"].count, found.context["narrowed"].count) == counts[page]
+    assert found.context["live_count"] == 18
+    assert queries_of(alice_client, urls(dana, team)[page]) <= 15
+
+
 # After: where it leads
 
 
@@ -475,6 +519,92 @@ def test_revoking_the_chosen_is_all_or_nothing(
     assert not ApiKey.objects.exclude(revoked_at=None).exists()
 
 
+def test_key_is_no_reason(
+    issue: Issue, bob_client: Client, dana: Person, team: Team, project: Project, issued: Issued
+) -> None:
+    other = issue(dana, project)
+    for path in (urls(dana, team)["revoke"], f"/keys/{issued.row.pk}/revoke/"):
+        response = bob_client.post(path, {"key": str(issued.row.pk), "reason": f"leaked: {other.text}"})
+        assert (response.status_code, "A key was pasted here." in text_of(response)) == (422, True)
+    assert ApiKey.objects.get(pk=issued.row.pk).revoked_at is None
+    assert other.text not in everything_recorded()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_chosen_keys_are_locked_from_the_oldest_on(
+    transactional_db: None,
+    issue: Issue,
+    bob: Person,
+    bob_client: Client,
+    dana: Person,
+    team: Team,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As all who change many keys do: two of them in different orders would wait for each other for good."""
+    keys = [issue(dana, project) for _ in range(3)]
+    asked, is_begun = KeyFilter(issuer_email="dana@example.com"), threading.Event()
+    digest = actions.preview_bulk(principal=bob.principal, asked=asked, at=NOON).digest
+    revoke = actions.revoke_key
+    order: list[UUID] = []
+
+    def slowly(**given: Any) -> ApiKey:
+        done = revoke(**given)
+        order.append(done.pk)
+        is_begun.set()
+        # Long enough for the other to lock what it can.
+        time.sleep(0.3)
+        return done
+
+    monkeypatch.setattr(actions, "revoke_key", slowly)
+
+    def bulk() -> object:
+        is_begun.wait(10)
+        try:
+            return actions.end_keys(
+                principal=bob.principal,
+                asked=asked,
+                action=actions.BulkAction.DISABLE,
+                expected=digest,
+                reason="left",
+                at=NOON,
+            )
+        except Exception as error:  # noqa: BLE001 - it is what came of it
+            return type(error)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(bulk)
+        response = bob_client.post(urls(dana, team)["revoke"], {"key": [str(key.row.pk) for key in keys]})
+        assert other.result() is actions.SelectionChanged
+    assert response.status_code == 302
+    assert order == [key.row.pk for key in keys]
+
+
+def test_handed_over_keys_are_locked_from_the_oldest_on(
+    issue: Issue,
+    bob_client: Client,
+    dana: Person,
+    team: Team,
+    project: Project,
+    account: ServiceAccount,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = [issue(dana, project) for _ in range(3)]
+    hand = actions.hand_to_service_account
+    order: list[UUID] = []
+
+    def noted(**given: Any) -> ApiKey:
+        order.append(given["api_key"].pk)
+        return hand(**given)
+
+    monkeypatch.setattr(actions, "hand_to_service_account", noted)
+    sent = {f"account_{key.row.pk.hex}": str(account.pk) for key in keys}
+    bob_client.post(urls(dana, team)["hand over"], sent | {"key": [str(key.row.pk) for key in keys]})
+    assert order == [key.row.pk for key in keys]
+
+
 # The overview
 
 
@@ -508,6 +638,17 @@ def test_overview_tells_admins_of_keys_that_were_left_behind(
     page = text_of(bob_client.get("/people/left/"))
     assert "Dana dana@example.com 2 keys erin@example.com erin@example.com 1 key" in page
     assert "Nobody" in text_of(sign_in_as(olga).get("/people/left/"))
+
+
+def test_overview_counts_no_further_than_anyone_reads(
+    issue: Issue, bob_client: Client, dana: Person, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        issue(dana, project)
+    leave_teams(dana)
+    for module in ("apikeys.views.overview", "apikeys.listing"):
+        monkeypatch.setattr(f"{module}.BOUND", 5)
+    assert "4+ keys of people who left are refused." in text_of(bob_client.get("/"))
 
 
 def test_people_who_left_cost_the_same_with_more_of_them(

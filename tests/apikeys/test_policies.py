@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from accounts.models import Organization, Project, Role, Team
 from accounts.principals import Principal
 from apikeys import actions, networks, policing
-from apikeys.actions import PolicyForbids, ScopeNotAllowed, SuperAdminOnly
+from apikeys.actions import PolicyForbids, ScopeNotAllowed, SuperAdminOnly, policies
 from apikeys.actions.conformity import check_policy, longest_end
 from apikeys.health import health_of
 from apikeys.models import ApiKey, Policy
@@ -545,7 +545,7 @@ def _together(calls: Sequence[Callable[[], object]]) -> list[Exception]:
 def test_two_admins_at_once_lose_nothing(alice: Person, organization: Organization) -> None:
     principal = alice.principal
     changes: list[Any] = [{"max_lifetime": 30}, {"rotate_after": 7}, {"is_expiry_required": True}]
-    sent = {"existing_from": IN_30_DAYS, "at": NOON}
+    sent: dict[str, Any] = {"existing_from": IN_30_DAYS, "at": NOON}
     raised = _together(
         [partial(actions.change_policy, principal=principal, changes=change, **sent) for change in changes]
     )
@@ -703,8 +703,6 @@ def test_key_that_was_enabled_again_has_as_many_days_anew(change: Change, idle: 
 def test_key_that_was_used_meanwhile_is_not_disabled(
     change: Change, idle: Issued, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apikeys.actions import policies
-
     change(disable_unused_after=30, existing_from=NOON)
     enabled_within = policies._enabled_within
 
@@ -715,6 +713,38 @@ def test_key_that_was_used_meanwhile_is_not_disabled(
     monkeypatch.setattr(policies, "_enabled_within", meanwhile)
     assert actions.disable_unused_keys(policy=policy_of(organization), at=later(days=1)) == 0
     assert not is_disabled(idle)
+
+
+def test_policy_that_was_turned_off_meanwhile_disables_nothing_more(
+    issue: Issue, change: Change, dana: Person, project: Project, organization: Organization, monkeypatch: Any
+) -> None:
+    keys = [issue(dana, project, at=later(days=-40)) for _ in range(3)]
+    monkeypatch.setattr("apikeys.actions.policies.KEYS_AT_ONCE", 1)
+    change(disable_unused_after=30, existing_from=NOON)
+    old = policy_of(organization)
+    disable = policies._disable
+    chunks: list[object] = []
+
+    def turned_off(*given: Any) -> int:
+        if chunks:
+            change(disable_unused_after=None)
+        chunks.append(given)
+        return disable(*given)
+
+    monkeypatch.setattr(policies, "_disable", turned_off)
+    assert actions.disable_unused_keys(policy=old, at=later(days=1)) == 1
+    assert [is_disabled(key) for key in keys] == [True, False, False]
+
+
+def test_rule_that_was_put_off_meanwhile_disables_nothing_yet(
+    change: Change, idle: Issued, organization: Organization
+) -> None:
+    change(disable_unused_after=30, existing_from=NOON)
+    old = policy_of(organization)
+    change(disable_unused_after=None)
+    change(disable_unused_after=30, existing_from=later(days=10))
+    assert actions.disable_unused_keys(policy=old, at=later(days=1)) == 0
+    assert actions.disable_unused_keys(policy=old, at=later(days=10)) == 1
 
 
 def test_nothing_is_disabled_if_its_audit_row_fails(

@@ -7,7 +7,9 @@ import time_machine
 from django.test import Client
 
 from accounts.models import Organization, Project, Team
+from apikeys import actions
 from apikeys.models import ApiKey, Policy
+from apikeys.permissions import Permission
 from audit.models import AuditEvent
 from tests.cast import Issued, Person, later
 
@@ -48,6 +50,20 @@ def moment(text: str) -> datetime:
 
 def test_policy_is_the_defaults_until_it_is_changed(admin: Issued, noon: time_machine.Traveller) -> None:
     assert send(admin, "get", ADDRESS).json() == DEFAULTS
+
+
+def test_sets_are_sent_back_though_a_permission_they_name_is_gone(
+    alice: Person, admin: Issued, noon: time_machine.Traveller
+) -> None:
+    actions.add_permission(principal=alice.principal, entry=Permission("invoices:read", "See invoices."))
+    together = [["audit:read", "invoices:read"]]
+    send(admin, "patch", ADDRESS, {"never_together": together})
+    actions.remove_permission(principal=alice.principal, name="invoices:read")
+    more = [*together, ["keys:read", "scan:read"]]
+    for path in (ADDRESS, f"{ADDRESS}/preview"):
+        method = "patch" if path == ADDRESS else "post"
+        assert send(admin, method, path, {"never_together": more}).status_code == 200
+    assert send(admin, "get", ADDRESS).json()["never_together"] == more
 
 
 def test_patch_changes_what_is_sent_and_nothing_else(

@@ -6,7 +6,9 @@ import time_machine
 from django.test import Client
 
 from accounts.models import Project
+from apikeys import actions
 from apikeys.models import ApiKey, Policy
+from apikeys.permissions import Permission
 from audit.models import AuditEvent
 from tests.cast import Issued, Person, later, use
 
@@ -29,6 +31,12 @@ def filled(**changes: Any) -> dict[str, Any]:
         "existing": "date",
         "existing_on": "2026-04-01",
     } | changes
+
+
+def turn_on(client: Client, sent: dict[str, Any], **more: Any) -> Any:
+    """Preview what was filled in and confirm it, as the page of the preview does."""
+    preview: Any = client.post(PAGE, sent)
+    return client.post(APPLY, sent | {"digest": preview.context["digest"]}, **more)
 
 
 @pytest.mark.parametrize("who", ["bob", "dana", "charlie"])
@@ -84,7 +92,7 @@ def test_confirmation_turns_on_what_was_sent(
             never_together="scan:read, keys:read\n",
             networks="203.0.113.0/24\n\n2001:db8::/32",
         )
-        response: Any = alice_client.post(APPLY, sent, follow=True)
+        response: Any = turn_on(alice_client, sent, follow=True)
         shown: Any = alice_client.get(PAGE)
     assert response.redirect_chain == [(PAGE, 302)]
     assert "from now on; 1 key that does not meet it works until 2026-04-02 00:00 UTC." in response.text
@@ -103,7 +111,7 @@ def test_at_once_is_at_once(issue: Issue, dana: Person, project: Project, alice_
     with time_machine.travel(later(hours=1), tick=False):
         issued = issue(dana, project)
         preview: Any = alice_client.post(PAGE, filled(max_lifetime="30", existing="now"))
-        alice_client.post(APPLY, filled(max_lifetime="30", existing="now"))
+        turn_on(alice_client, filled(max_lifetime="30", existing="now"))
     assert "would stop at once" in " ".join(preview.text.split())
     assert ApiKey.objects.get(pk=issued.row.pk).expires_at == later(hours=1)
 
@@ -113,7 +121,7 @@ def test_form_that_changes_nothing_says_so(alice_client: Client) -> None:
         response: Any = alice_client.post(PAGE, filled())
         assert "Nothing would change." in response.text
         assert 'action="/settings/policies/apply/"' not in response.text
-        alice_client.post(APPLY, filled())
+        turn_on(alice_client, filled())
     assert not Policy.objects.exists()
 
 
@@ -204,6 +212,61 @@ def test_preview_costs_the_same_for_one_and_many(
         # those that are shown.
         with django_assert_num_queries(8):
             alice_client.post(PAGE, filled(max_lifetime="30"))
+
+
+def test_preview_of_a_policy_that_was_changed_since_turns_nothing_on(
+    issue: Issue, dana: Person, project: Project, alice: Person, alice_client: Client
+) -> None:
+    with time_machine.travel(later(), tick=False):
+        issued = issue(dana, project)
+        sent = filled(max_lifetime="30")
+        first: Any = alice_client.post(PAGE, sent)
+        assert f'name="digest" value="{first.context["digest"]}"' in first.text
+        actions.change_policy(
+            principal=alice.principal, changes={"is_expiry_required": True}, existing_from=later(days=90), at=later()
+        )
+        for digest in (first.context["digest"], "", "made up"):
+            refused: Any = alice_client.post(APPLY, sent | {"digest": digest})
+            assert refused.status_code == 422
+            assert "Someone else has changed the policy meanwhile." in refused.text
+            assert ("Every key must expire", "yes", "no") in {
+                (line.label, line.before, line.after) for line in refused.context["changes"]
+            }
+        policy = Policy.objects.get()
+        assert (policy.is_expiry_required, policy.max_lifetime) == (True, None)
+        # Who has seen what it undoes may do so.
+        again = alice_client.post(APPLY, sent | {"digest": refused.context["digest"]})
+        assert again.status_code == 302
+    policy.refresh_from_db()
+    assert (policy.is_expiry_required, policy.max_lifetime) == (False, 30)
+    assert ApiKey.objects.get(pk=issued.row.pk).expires_at == later(days=30, hours=12)
+
+
+def test_preview_says_that_an_end_is_not_taken_back(
+    issue: Issue, dana: Person, project: Project, alice_client: Client
+) -> None:
+    with time_machine.travel(later(), tick=False):
+        issue(dana, project)
+        response: Any = alice_client.post(PAGE, filled(max_lifetime="30"))
+        assert "Turning the rule off again does not take that back" in " ".join(response.text.split())
+        turn_on(alice_client, filled(max_lifetime="30"))
+        response = alice_client.post(PAGE, filled())
+        assert "Keys that were given an end keep it" in " ".join(response.text.split())
+
+
+def test_policy_can_be_changed_though_a_permission_it_names_is_gone(alice: Person, alice_client: Client) -> None:
+    principal = alice.principal
+    actions.add_permission(principal=principal, entry=Permission("invoices:read", "See invoices."))
+    together: Any = {"never_together": [["audit:read", "invoices:read"]]}
+    actions.change_policy(principal=principal, changes=together, existing_from=later(), at=later())
+    actions.remove_permission(principal=principal, name="invoices:read")
+    with time_machine.travel(later(), tick=False):
+        sent = filled(never_together="audit:read, invoices:read", max_lifetime="30")
+        assert turn_on(alice_client, sent).status_code == 302
+        other = alice_client.post(PAGE, filled(never_together="audit:read, invoices:write"))
+    assert other.status_code == 422
+    policy = Policy.objects.get()
+    assert (policy.never_together, policy.max_lifetime) == ([["audit:read", "invoices:read"]], 30)
 
 
 # What a project accepts

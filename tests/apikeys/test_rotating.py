@@ -17,6 +17,7 @@ from apikeys.actions import (
     ExtensionNotPossible,
     KeyAlreadyIssued,
     KeyAlreadyRevoked,
+    KeyChange,
     KeyNotActive,
     LimitsNotGrantable,
     NetworkNotGrantable,
@@ -24,15 +25,18 @@ from apikeys.actions import (
     PermissionNotGrantable,
     PolicyForbids,
     RotationNotAllowed,
+    ScopeNotAllowed,
     ServiceAccountNotUsable,
     SuccessorInUse,
     end_rotation,
     extend_rotation,
+    hand_to_service_account,
+    narrow_key,
     note_reappearance,
     revoke_key,
     settle_rotations,
 )
-from apikeys.actions.rotating import LEAKED
+from apikeys.actions.rotating import LEAKED, OUTGROWN
 from apikeys.limits import Limits
 from apikeys.models import ApiKey, ApiKeyQuerySet, Policy
 from apikeys.verification import Outcome, verify
@@ -148,6 +152,24 @@ def test_publishable_key_is_rotated_like_any_other(issue: Issue, dana: Person, p
     successor = fresh(rotate(dana, issued))
     assert successor.label.startswith("kp_pk_live_")
     assert (successor.kind, successor.allowed_origins) == ("publishable", ["https://app.example.com"])
+
+
+def test_successor_of_a_publishable_key_gets_what_is_published_now(
+    issue: Issue, dana: Person, project: Project, organization: Organization
+) -> None:
+    issued = issue(dana, project, kind="publishable", permissions=[])
+    publish(organization, "analysis:create")
+    first = rotate(dana, issued)
+    assert fresh(first).permissions == ["analysis:create"]
+    publish(organization, "analysis:read")
+    second = rotate(dana, issued)
+    assert (fresh(second).permissions, fresh(first).revoke_reason) == (["analysis:read"], OUTGROWN)
+
+
+def publish(organization: Organization, *names: str) -> None:
+    with transaction.atomic():
+        organization.permission_catalogue = {"publishable": list(names)}
+        organization.save(update_fields=["permission_catalogue"])
 
 
 def test_organization_key_is_rotated_by_a_super_admin(issue: Issue, alice: Person, organization: Organization) -> None:
@@ -328,6 +350,150 @@ def test_one_name_for_two_keys_is_two_requests(issue: Issue, dana: Person, proje
     assert [outcome(key) for key in both] == [Outcome.ACCEPTED] * 2
 
 
+# Asked again, after the old key has changed
+
+
+def narrow(by: Person, issued: Issued, **wanted: Any) -> None:
+    with audit_context(actor=by.principal.as_actor(), at=NOON):
+        narrow_key(principal=by.principal, api_key=issued.row, at=NOON, change=KeyChange(**wanted))
+    hashing.forget_all()
+
+
+@pytest.fixture
+def wide(issue: Issue, bob: Person, team: Team) -> Issued:
+    permissions = ["deployments:write", "keys:read", "keys:rotate_self"]
+    networks = ["203.0.113.0/24", "2001:db8::/32"]
+    return issue(
+        bob, team, permissions=permissions, networks=networks, expires_at=later(days=300), limits=Limits(per_day=9)
+    )
+
+
+@pytest.mark.parametrize(
+    "narrower",
+    [
+        {"permissions": ["keys:read", "keys:rotate_self"]},
+        {"networks": ["203.0.113.0/25"]},
+        {"expires_at": later(days=2)},
+        {"limits": Limits(per_minute=3, per_day=9)},
+        {"limits": Limits(per_day=8)},
+    ],
+)
+@pytest.mark.parametrize("is_itself", [True, False])
+def test_unused_successor_of_a_key_that_was_narrowed_gives_way_to_one_like_it(
+    wide: Issued, bob: Person, narrower: dict[str, Any], is_itself: bool
+) -> None:
+    """Or what was taken from the old key could be had from its successor all the same."""
+    first = rotate(bob, wide, idempotency_key="build-7")
+    narrow(bob, wide, **narrower)
+    found = verify(wide.text, at=NOON, source="203.0.113.7").key
+    assert found is not None
+    second = rotate(found.principal if is_itself else bob, wide, idempotency_key="build-7")
+    old, ended, new = fresh(wide), fresh(first), fresh(second)
+    same = ["permissions", "networks", "per_second", "per_minute", "per_day", "expires_at", "issuer_id"]
+    assert {name: getattr(new, name) for name in same} == {name: getattr(old, name) for name in same}
+    assert (new.pk == ended.pk, new.predecessor_id, ended.predecessor_id) == (False, old.pk, None)
+    assert (ended.revoked_at, ended.revoked_by_id, ended.revoke_reason) == (NOON, bob.user.pk, OUTGROWN)
+    assert events_of(ended) == ["api_key.created", "api_key.revoked"]
+    came = [outcome(key, source="203.0.113.7") for key in (wide, first, second)]
+    assert came == [Outcome.ACCEPTED, Outcome.KEY_REVOKED, Outcome.ACCEPTED]
+
+
+def test_narrowed_key_without_networks_or_an_end_is_outgrown_too(issued: Issued, dana: Person) -> None:
+    first = rotate(dana, issued)
+    narrow(dana, issued, networks=["203.0.113.0/24"])
+    second = rotate(dana, issued)
+    narrow(dana, issued, expires_at=later(days=9))
+    third = rotate(dana, issued)
+    assert [fresh(key).revoke_reason for key in (first, second, third)] == [OUTGROWN, OUTGROWN, ""]
+    assert (fresh(third).networks, fresh(third).expires_at) == (["203.0.113.0/24"], later(days=9))
+
+
+def test_page_that_was_taken_from_a_key_does_not_get_its_successor(
+    issue: Issue, dana: Person, project: Project
+) -> None:
+    pages = ["https://app.example.com", "https://old.example.com"]
+    issued = issue(dana, project, kind="publishable", permissions=[], allowed_origins=pages)
+    rotate(dana, issued)
+    narrow(dana, issued, allowed_origins=pages[:1])
+    assert fresh(rotate(dana, issued)).allowed_origins == pages[:1]
+
+
+def test_successor_that_was_narrowed_itself_stays_what_it_is(issue: Issue, dana: Person, project: Project) -> None:
+    issued = issue(dana, project, permissions=["*"])
+    first = rotate(dana, issued)
+    narrow(dana, first, permissions=["projects:read"], expires_at=later(days=9), networks=["203.0.113.0/24"])
+    second = rotate(dana, issued)
+    assert (second.row.pk, fresh(second).permissions) == (first.row.pk, ["projects:read"])
+
+
+def test_successor_is_not_outgrown_by_a_clock_that_is_behind(wide: Issued, bob: Person) -> None:
+    """Of two requests at once, the later one may have come first, or by another host."""
+    first = rotate(bob, wide, at=later(seconds=1))
+    assert rotate(bob, wide, at=NOON).row.pk == first.row.pk
+
+
+def test_narrowed_key_gives_no_other_key_what_that_one_could_not_grant(
+    issue: Issue, bob: Person, team: Team, wide: Issued
+) -> None:
+    rotate(bob, wide)
+    narrow(bob, wide, permissions=["keys:read"])
+    other = issue(bob, team, permissions=["keys:read", "keys:write"], networks=["203.0.113.0/24", "2001:db8::/32"])
+    found = verify(other.text, at=NOON, source="203.0.113.7").key
+    assert found is not None
+    assert fresh(rotate(found.principal, wide)).permissions == ["keys:read"]
+
+
+def test_unused_successor_of_a_key_that_was_handed_over_stays_with_nobody(
+    issue: Issue, alice: Person, bob: Person, team: Team, account: ServiceAccount
+) -> None:
+    issued = issue(alice, team, permissions=["org:write", "projects:read"])
+    first = rotate(alice, issued)
+    with audit_context(actor=alice.principal.as_actor(), at=NOON):
+        hand_to_service_account(principal=alice.principal, api_key=issued.row, service_account=account, at=NOON)
+    second = rotate(bob, issued)
+    assert fresh(second).service_account_id == account.pk
+    assert [outcome(key) for key in (first, second)] == [Outcome.KEY_REVOKED, Outcome.ACCEPTED]
+
+
+def test_unused_successor_of_a_key_whose_issuer_left_gives_way_to_one_that_works(
+    issue: Issue, bob: Person, dana: Person, project: Project
+) -> None:
+    issued = issue(dana, project)
+    first = rotate(dana, issued)
+    leave_organization(dana)
+    second = rotate(bob, issued)
+    third = rotate(bob, issued)
+    assert (third.row.pk, fresh(third).issuer_id) == (second.row.pk, bob.user.pk)
+    assert [outcome(key) for key in (first, third)] == [Outcome.KEY_REVOKED, Outcome.ACCEPTED]
+
+
+def test_lost_answer_of_a_leaked_rotation_is_had_again_though_the_issuer_has_left(
+    issued: Issued, bob: Person, dana: Person
+) -> None:
+    first = rotate(dana, issued, reason="leaked", idempotency_key="incident-9")
+    leave_organization(dana)
+    second, third = (rotate(bob, issued, reason="leaked", idempotency_key="incident-9") for _ in range(2))
+    assert (second.row.pk == first.row.pk, third.row.pk) == (False, second.row.pk)
+    assert [outcome(key) for key in (issued, first, second, third)] == [
+        Outcome.KEY_REVOKED,
+        Outcome.KEY_REVOKED,
+        Outcome.INVALID_KEY,
+        Outcome.ACCEPTED,
+    ]
+
+
+def test_outgrown_successor_is_left_as_it_is_if_an_audit_row_fails(
+    wide: Issued, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotate(bob, wide)
+    narrow(bob, wide, permissions=["keys:read"])
+    before = list(ApiKey.objects.order_by("pk").values())
+    break_the_audit_log(monkeypatch)
+    with pytest.raises(LogIsFull):
+        rotate(bob, wide)
+    assert list(ApiKey.objects.order_by("pk").values()) == before
+
+
 # What cannot be rotated
 
 
@@ -417,11 +583,63 @@ def test_admin_does_not_rotate_a_key_that_acts_with_a_greater_role(
     assert fresh(rotate(alice, issued)).issuer_id == alice.user.pk
 
 
-def test_issuer_who_was_demoted_gains_nothing(issue: Issue, bob: Person, team: Team) -> None:
-    issued = issue(bob, team, permissions=["keys:write", "scan:read"])
+def test_issuer_who_was_demoted_gains_nothing(issue: Issue, bob: Person, project: Project) -> None:
+    issued = issue(bob, project, permissions=["keys:write", "scan:read"])
     change_team_role(bob, Role.DEVELOPER)
     successor = rotate(bob, issued)
     assert acting_as(successor).permissions == acting_as(issued).permissions == frozenset({"scan:read"})
+
+
+def test_issuer_who_may_issue_no_such_key_any_more_gets_no_successor(
+    issue: Issue, alice: Person, bob: Person, team: Team
+) -> None:
+    issued = issue(bob, team, permissions=["scan:read"])
+    change_team_role(bob, Role.DEVELOPER)
+    for person in (alice, bob):
+        with pytest.raises(ScopeNotAllowed):
+            rotate(person, issued)
+    assert (fresh(issued).rotated_at, outcome(issued)) == (None, Outcome.ACCEPTED)
+
+
+@pytest.fixture
+def only_super_admins(organization: Organization) -> Callable[[], None]:
+    def lay_down() -> None:
+        with transaction.atomic():
+            Policy(organization=organization, project_issuers="super_admin").save()
+
+    return lay_down
+
+
+def test_who_may_issue_decides_who_stands_behind_a_new_successor(
+    issue: Issue, alice: Person, dana: Person, project: Project, only_super_admins: Callable[[], None]
+) -> None:
+    """Or a key would live on from rotation to rotation though nobody could issue it any more."""
+    issued = issue(dana, project, permissions=["keys:rotate_self"], expires_at=later(days=30))
+    theirs = issue(alice, project)
+    only_super_admins()
+    for caller in (dana, alice, acting_as(issued)):
+        with pytest.raises(ScopeNotAllowed, match="The role behind this key"):
+            rotate(caller, issued)
+    assert outcome(rotate(alice, theirs)) is Outcome.ACCEPTED
+
+
+def test_who_takes_over_a_key_must_be_able_to_issue_it(
+    issue: Issue, alice: Person, bob: Person, dana: Person, project: Project, only_super_admins: Callable[[], None]
+) -> None:
+    issued = issue(dana, project, permissions=["scan:read"])
+    leave_organization(dana)
+    only_super_admins()
+    with pytest.raises(ScopeNotAllowed):
+        rotate(bob, issued)
+    assert outcome(rotate(alice, issued)) is Outcome.ACCEPTED
+
+
+def test_secret_of_a_successor_from_before_a_policy_can_be_had_again(
+    issued: Issued, dana: Person, only_super_admins: Callable[[], None]
+) -> None:
+    first = rotate(dana, issued)
+    only_super_admins()
+    assert rotate(dana, issued).row.pk == first.row.pk
 
 
 def test_who_left_the_team_may_not(issued: Issued, dana: Person) -> None:
@@ -480,6 +698,9 @@ def test_key_of_a_service_account_outlives_its_issuer(
 ) -> None:
     issued = issue(alice, team, service_account=account)
     leave_organization(alice)
+    with transaction.atomic():
+        # It says which people issue keys.
+        Policy(organization=team.organization, team_issuers="super_admin").save()
     successor = fresh(rotate(bob, issued))
     assert (successor.issuer_id, successor.service_account_id) == (alice.user.pk, account.pk)
     with pytest.raises(RotationNotAllowed):
@@ -670,6 +891,23 @@ def test_secret_replaced_between_reading_and_noting_is_refused(
         return mark(self, *args, **options)
 
     monkeypatch.setattr(ApiKeyQuerySet, "mark_first_use", replaced_just_now)
+    assert outcome(first) is Outcome.INVALID_KEY
+    assert fresh(first).last_used_at is None
+
+
+def test_successor_that_was_revoked_for_another_between_reading_and_noting_is_refused(
+    issued: Issued, dana: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = rotate(dana, issued)
+    mark = ApiKeyQuerySet.mark_first_use
+
+    def outgrown_just_now(self: ApiKeyQuerySet, *args: Any, **options: Any) -> bool:
+        monkeypatch.undo()
+        narrow(dana, issued, networks=["203.0.113.0/24"])
+        rotate(dana, issued)
+        return mark(self, *args, **options)
+
+    monkeypatch.setattr(ApiKeyQuerySet, "mark_first_use", outgrown_just_now)
     assert outcome(first) is Outcome.INVALID_KEY
     assert fresh(first).last_used_at is None
 

@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import OperationalError, transaction
 from django.test import Client
 
 from accounts.models import Organization, Project, Team
-from apikeys.actions import revoke_key
-from apikeys.models import ApiKey
+from apikeys import limits
+from apikeys.actions import KeyChange, narrow_key, revoke_key
+from apikeys.limits import Limits
+from apikeys.models import ApiKey, ApiKeyQuerySet, Policy
+from apikeys.presented import PresentedKey
+from apikeys.verification import verify
 from audit import uses
 from audit.models import KeyUse
 from tests.apikeys.audited import LogIsFull, Row, break_the_audit_log, events_of, everything_recorded, rows_of
@@ -150,6 +155,86 @@ def test_times_are_within_their_bounds(ci: Issued, body: Any, field: str) -> Non
 def test_idempotency_key_is_bounded(ci: Issued, value: str) -> None:
     assert refusal(post(ci.text, **{"Idempotency-Key": value})) == (422, "invalid_field")
     assert post(ci.text, **{"Idempotency-Key": "x" * 255}).status_code == 201
+
+
+def test_narrowed_key_gets_another_successor_for_its_lost_answer(
+    ci: Issued, dana: Person, noon: time_machine.Traveller
+) -> None:
+    headers = {"Idempotency-Key": "pipeline-4711"}
+    lost = post(ci.text, **headers).json()
+    narrower = KeyChange(permissions=["keys:rotate_self"])
+    narrow_key(principal=dana.principal, api_key=ci.row, change=narrower, at=NOON)
+    again = post(ci.text, **headers)
+    assert (again.status_code, again.json()["permissions"]) == (201, ["keys:rotate_self"])
+    assert again.json()["id"] != lost["id"]
+    assert [works(text) for text in (ci.text, lost["key"], again.json()["key"])] == ["yes", "key_revoked", "yes"]
+
+
+def test_policy_on_who_issues_holds_for_keys_that_rotate_themselves(ci: Issued, organization: Organization) -> None:
+    with transaction.atomic():
+        Policy(organization=organization, project_issuers="super_admin").save()
+    assert refusal(post(ci.text)) == (403, "scope_not_allowed")
+
+
+# A use that is refused is no first use
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "code"),
+    [
+        ("/v1/whoami?key={text}", {}, "key_in_query"),
+        ("/v1/whoami", {"Authorization": "Bearer {text}", "Origin": "https://a.example"}, "secret_key_in_browser"),
+    ],
+)
+def test_refused_use_does_not_take_a_successor_from_whoever_waits_for_it(
+    issued: Issued, dana: Person, noon: time_machine.Traveller, path: str, headers: dict[str, str], code: str
+) -> None:
+    successor = rotate(dana, issued)
+    sent = {name: value.format(text=successor.text) for name, value in headers.items()}
+    assert refusal(Client().get(path.format(text=successor.text), headers=sent))[1] == code
+    assert fresh(successor).last_used_at is None
+    assert rotate(dana, issued).row.pk == successor.row.pk
+
+
+def test_use_over_a_limit_is_no_first_use(
+    issue: Issue, dana: Person, project: Project, noon: time_machine.Traveller
+) -> None:
+    issued = issue(dana, project, limits=Limits(per_day=1))
+    successor = rotate(dana, issued)
+    assert limits.charge(presented_as(successor), at=NOON) is not None
+    assert works(successor.text) == "quota_exceeded"
+    assert fresh(successor).last_used_at is None
+
+
+def presented_as(issued: Issued) -> PresentedKey:
+    key = verify(issued.text, at=NOON, is_use=False).key
+    assert key is not None
+    return key
+
+
+def test_first_use_that_cannot_be_noted_is_refused(
+    issued: Issued, dana: Person, noon: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> bool:
+        raise OperationalError("database is locked")
+
+    successor = rotate(dana, issued)
+    with monkeypatch.context() as patch:
+        patch.setattr(ApiKeyQuerySet, "mark_first_use", fail)
+        assert works(successor.text) == "verification_unavailable"
+    assert fresh(successor).last_used_at is None
+    assert works(successor.text) == "yes"
+    assert fresh(successor).last_used_at == NOON
+
+
+def test_text_that_is_replaced_while_it_is_let_in_is_nobodys(
+    issued: Issued, dana: Person, noon: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    successor = rotate(dana, issued)
+    monkeypatch.setattr(ApiKeyQuerySet, "mark_first_use", lambda *_, **__: False)
+    assert works(successor.text) == "invalid_key"
+    uses.flush()
+    assert list(KeyUse.objects.values_list("key_id", "outcome")) == [(None, "invalid_key")]
 
 
 # Someone else's key

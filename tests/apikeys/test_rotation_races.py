@@ -15,9 +15,11 @@ from accounts.models import Project
 from apikeys import actions, hashing
 from apikeys.actions import (
     KeyAlreadyRevoked,
+    KeyChange,
     KeyNotActive,
     SuccessorInUse,
     extend_rotation,
+    narrow_key,
     revoke_key,
     rotate_key,
     settle_rotations,
@@ -141,6 +143,42 @@ def test_text_that_was_used_is_never_replaced(
         assert used == {Outcome.INVALID_KEY}
         assert of_text(replaced) is Outcome.ACCEPTED
     assert outcome(issued) is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("round_", range(6))
+def test_text_that_was_used_outlives_what_takes_its_place_or_was_never_let_in(
+    transactional_db: None, issued: Issued, dana: Person, round_: int
+) -> None:
+    """A successor that can do more than the old key can now is revoked for another, but never once it was used."""
+    first = rotate(dana, issued)
+    change = KeyChange(networks=["192.0.2.0/24"])
+    narrow_key(principal=dana.principal, api_key=issued.row, change=change, at=NOON)
+
+    def use_it() -> Outcome:
+        return verify(first.text, at=NOON, source="192.0.2.1").outcome
+
+    acts: list[Act] = [use_it, rotation(dana, issued), use_it]
+    came = at_once(acts if round_ % 2 else acts[::-1])
+    used, replaced = {came[0], came[2]}, came[1]
+    hashing.forget_all()
+    if Outcome.ACCEPTED in used:
+        assert replaced is SuccessorInUse
+        assert of_text(first.text) is Outcome.ACCEPTED
+    else:
+        assert used <= {Outcome.INVALID_KEY, Outcome.KEY_REVOKED}
+        assert verify(replaced, at=NOON, source="192.0.2.1").outcome is Outcome.ACCEPTED
+
+
+def test_of_16_retries_for_a_key_that_was_narrowed_one_makes_another_successor(
+    transactional_db: None, issue: Callable[..., Issued], dana: Person, project: Project
+) -> None:
+    issued = issue(dana, project, expires_at=later(days=90))
+    rotate(dana, issued)
+    narrow_key(principal=dana.principal, api_key=issued.row, change=KeyChange(expires_at=later(days=9)), at=NOON)
+    texts = at_once([rotation(dana, issued, idempotency_key="pipeline-4711")] * CALLERS)
+    hashing.forget_all()
+    assert Counter(map(of_text, texts)) == {Outcome.ACCEPTED: 1, Outcome.INVALID_KEY: CALLERS - 1}
+    assert ApiKey.objects.count() == 3
 
 
 def test_of_16_first_uses_at_once_all_are_let_in(transactional_db: None, issued: Issued, dana: Person) -> None:

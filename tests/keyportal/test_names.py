@@ -42,5 +42,15 @@ def test_name_that_cannot_be_seen_whole_is_none(text: str) -> None:
         names.validate_plain(text)
 
 
+def test_name_holds_nothing_that_is_told_to_be_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which is put back afterwards: the rule is the whole process's.
+    monkeypatch.setattr(names, "_holds_key", names._holds_key)
+    names.refuse_keys(lambda text: text == "a key")
+    assert not names.is_plain(" a key ")
+    assert names.broken_rule("a key") == names.KEY_PASTED
+    assert names.broken_rule("", "Write a sentence.") == "Write a sentence."
+    assert names.is_plain("another")
+
+
 def test_white_space_is_folded() -> None:
     assert names.folded("  a \t b\n c ") == "a b c"

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.urls import reverse
 from uuid_utils.compat import uuid7
 
+from apikeys.policing import Terms
 from tests.matrix import grids
 from tests.matrix.grids import Grid
 from tests.matrix.operations import ACCOUNTS, KEYS, ORGANIZATIONS, PERMISSION, PERMISSIONS, POLICIES
@@ -48,6 +49,11 @@ def _value(world: World, kind: str, place: str) -> str | UUID:
     if kind == "member":
         return UUID(world.ids["person"][MEMBERS[place][0]])
     return UUID(world.id_of(kind, place))
+
+
+def _previewed_policy(_world: World, _place: str) -> dict[str, Any]:
+    """Return what the preview sends on, of an organization that has said nothing yet."""
+    return POLICY | {"digest": Terms().digest}
 
 
 def _new_key(world: World, place: str) -> dict[str, Any]:
@@ -150,7 +156,7 @@ PAGES = {
     "person-keys-revoke": Page(grids.DECIDE_ON_KEYS, _MEMBER, _keys_to_revoke, KEYS),
     "person-keys-hand-over": Page(grids.DECIDE_ON_KEYS, _MEMBER, _keys_to_hand_over, KEYS),
     "policy-change": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same(POLICY)),
-    "policy-apply": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same(POLICY), POLICIES),
+    "policy-apply": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _previewed_policy, POLICIES),
     "permission-add": Page(
         grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same(PERMISSION | {"name": "invoices:write"}), ORGANIZATIONS
     ),

@@ -17,7 +17,7 @@ from accounts import actions
 from accounts.lookup import one_organization
 from accounts.models import Organization, Role, User
 from audit.context import happening_in
-from keyportal.names import RULE, is_plain
+from keyportal.names import broken_rule
 
 
 class Command(BaseCommand):
@@ -39,8 +39,8 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(f"{email} is no email address.") from error
         for text in filter(None, (organization, name)):
-            if not is_plain(text):
-                raise CommandError(RULE)
+            if broken := broken_rule(text):
+                raise CommandError(broken)
         user = User.objects.filter(email=email.strip().lower()).first()
         if user and not existing:
             # Whoever was invited may have let someone else choose the password: this must be meant.

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.lookup import one_organization, one_project, one_team, one_user
 from accounts.models import Organization, OrganizationMembership, Project, Role, Team
 from accounts.principals import Principal, principal_of
-from apikeys import actions, digests, incoming, old_tables, shapes
+from apikeys import actions, digests, incoming, old_tables
 from apikeys.foreign import LOOK_EVERY_SECONDS, SOURCES
 from apikeys.incoming import OldKey, Reading
 from apikeys.models import ApiKey
@@ -208,10 +208,8 @@ def _read_file(path: str) -> Reading:
 
 
 def _name(text: str) -> str:
-    if not names.is_plain(text):
-        raise CommandError(names.RULE)
-    if shapes.holds_key(text):
-        raise CommandError("a key stands where its name belongs")
+    if broken := names.broken_rule(text):
+        raise CommandError(broken)
     return text.strip()
 
 

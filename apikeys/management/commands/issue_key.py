@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.lookup import one_organization, one_project, one_team, one_user
 from accounts.models import Organization, OrganizationMembership, Project, Role, Team
 from accounts.principals import Principal, principal_of
-from apikeys import actions, shapes
+from apikeys import actions
 from apikeys.models import ApiKey
 from apikeys.rules import rules_of
 from keyportal import names
@@ -56,10 +56,8 @@ class Command(BaseCommand):
 
 
 def _name(text: str) -> str:
-    if not names.is_plain(text):
-        raise CommandError(names.RULE)
-    if shapes.holds_key(text):
-        raise CommandError(shapes.KEY_AS_NAME)
+    if broken := names.broken_rule(text):
+        raise CommandError(broken)
     return text
 
 
