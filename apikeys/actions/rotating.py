@@ -278,7 +278,7 @@ def _end_or_retire(case: _Case, wish: _Wish) -> None:
     if case.unused is None:
         old.rotated_at, old.settle_seconds, old.settled_at = at, wish.settle_seconds, None
     if wish.is_leak:
-        old.revoked_at, old.revoked_by_id, old.revoke_reason, old.retires_at = at, wish.principal.user_id, LEAKED, at
+        old.revoked_at, old.revoked_by_id, old.revoke_reason, old.retires_at = at, wish.principal.person_id, LEAKED, at
     else:
         promised = old.retires_at if case.unused and old.retires_at else at
         old.retires_at = max(promised, _latest(old, at + wish.deadline))
@@ -307,7 +307,7 @@ def _make_room(ended: ApiKey, wish: _Wish) -> None:
     ended.predecessor, ended.issue_id = None, None
     fields = ["predecessor", "issue_id"]
     if ended.state_at(wish.at) not in _ENDED:
-        ended.revoked_at, ended.revoked_by_id, ended.revoke_reason = wish.at, wish.principal.user_id, OUTGROWN
+        ended.revoked_at, ended.revoked_by_id, ended.revoke_reason = wish.at, wish.principal.person_id, OUTGROWN
         fields += ["revoked_at", "revoked_by", "revoke_reason"]
     ended.save(update_fields=fields)
 

@@ -35,7 +35,8 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         description="A name for this request, new for each rotation and the same when it is sent again because its "
-        "answer was lost: then the same successor comes back, with a secret made afresh.",
+        "answer was lost: then the same successor comes back with a "
+        "secret made afresh; another one, if the old key was allowed less since.",
     ),
 ]
 

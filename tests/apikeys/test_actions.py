@@ -207,7 +207,7 @@ def test_key_hands_on_nothing_that_it_does_not_hold(world: World, issue: Issue, 
 
 def test_key_that_may_do_everything_hands_on_no_everything(world: World, issue: Issue) -> None:
     parent = issue(world.people["alice"], world.places["organization"], permissions=["*"])
-    with pytest.raises(PermissionNotGrantable, match=r"allow: \*\.$"):
+    with pytest.raises(PermissionNotGrantable, match=r"hand on: \*\.$"):
         issue_with(parent, world.places["team"], permissions=["*"])
     assert issue_with(parent, world.places["team"], permissions=[*BUILT_IN.by_name]).permissions == sorted(
         BUILT_IN.by_name

@@ -304,12 +304,10 @@ def test_as_many_statements_for_few_as_for_many(
     assert few == many
 
 
+# Which index PostgreSQL takes goes by what its tables hold, here next to nothing; `bench.finding` has them filled.
+@pytest.mark.sqlite
 @pytest.mark.parametrize("state", ["active", "attention", "disabled", "expired", "retired", "revoked"])
 def test_each_part_of_a_state_has_an_index(organization: Organization, state: str) -> None:
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # Of a table this small it would read the whole.
-            cursor.execute("SET LOCAL enable_seqscan = off")
     for part in state_parts(state, at=NOON, unused_after=90):
         plan = ApiKey.objects.filter(part, organization_id=organization.pk).explain()
         assert "api_key_" in plan, plan

@@ -271,7 +271,7 @@ alice:org:without     -
 dana:publishable      -
 alice:org:test        +
 hugo:demoted          -
-jill:demoted          +
+jill:demoted          -
 frank:left            !
 """)
 

@@ -188,6 +188,7 @@ ASIDE = {
     "key-bulk": "It is about all places at once, and tested by itself.",
     "key-export-csv": "It hands out all that may be seen, and is tested by itself.",
     "key-export-json": "The same.",
+    "key-whose": "It looks for a label among all that may be seen, and is tested by itself.",
     "setup": "Its token is the proof.",
     "invitation-accept": "The same.",
     "organization-switch": "A session looks at another of the person's own organizations.",
