@@ -530,7 +530,7 @@ WITHOUT_EVENT = {
     "account/connections/signup/": "Takes a sign-in that a provider began; tests/accounts follows it to its events.",
     "settings/policies/": "Shows what a policy would touch; what is then turned on is sent to another address.",
     "v1/policy/preview": "The same.",
-    "keys/whose/": "Shows whose a label is. It is no address to be looked up, so that nothing that is typed stays in one.",
+    "keys/whose/": "Shows whose a label is. It is a POST so that nothing that is typed stays in an address.",
     # These take any method by their framework's default, and only ever show.
     "v1/openapi.json": "Shows the document, whatever the method.",
     "v1/": "There is nothing here: 404.",
