@@ -173,9 +173,11 @@ def _page(search: Search, pool: Sequence[UUID] | None, cursor: Cursor, size: int
 def _rows(page: ApiKeyQuerySet) -> list[ApiKey]:
     """Read what a page has to show of its keys, newest first.
 
-    The page is found without that: SQLite would begin with the organization, and sort all that it has.
+    Which keys they are is asked for alone: with all that is read along, SQLite would begin with the organization and
+    sort all that it has, and PostgreSQL read the whole table for a page.
     """
-    return list(ApiKey.objects.filter(pk__in=page.values("pk")).with_places().with_roles().newest_first())
+    found = list(page.values_list("pk", flat=True))
+    return list(ApiKey.objects.filter(pk__in=found).with_places().with_roles().newest_first())
 
 
 def _split(search: Search, pool: Sequence[UUID], states: Sequence[str]) -> dict[str, int | None]:

@@ -301,7 +301,7 @@ def test_list_costs_the_same_for_any_number_of_keys(
 ) -> None:
     for _ in range(count):
         issue(dana, project)
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         response = dana_client.get(LIST, headers=headers)
     assert len(shown(response)) == count
 
@@ -328,7 +328,7 @@ def test_project_page_costs_the_same_for_any_number_of_keys(
 ) -> None:
     for _ in range(count):
         issue(dana, project)
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         assert len(shown(dana_client.get(f"/projects/{project.pk}/"))) == count
 
 
