@@ -1,5 +1,7 @@
 """A policy in the browser: what it would touch, turning it on, and the key that it then refuses."""
 
+from datetime import UTC, datetime, timedelta
+
 from playwright.sync_api import Page, expect
 
 from tests.e2e.steps import (
@@ -37,9 +39,13 @@ def test_a_policy_is_previewed_turned_on_and_refuses_a_key_that_breaks_it(
     expect(page.get_by_role("status")).to_contain_text("1 key that does not meet it works until")
     expect(page.get_by_label("Longest lifetime in days")).to_have_value("30")
 
-    # 90 days are preselected.
     open_issue_form(page, portal)
+    # What the policy would refuse is not offered; a date can be any.
+    offered = sheet(page).locator("[name=expiry]").evaluate_all("radios => radios.map(radio => radio.value)")
+    assert offered == ["30", "date"]
     fill_issue_form(page, "weekly-scan", project="Payments / Checkout", permissions=["scan:read"])
+    sheet(page).locator("[name=expiry][value=date]").check()
+    sheet(page).get_by_label("Last day").fill(f"{datetime.now(UTC) + timedelta(days=60):%Y-%m-%d}")
     sheet(page).get_by_role("button", name="Issue key").click()
     expect(sheet(page)).to_contain_text("a key lives 30 days at most")
     assert complaints.found == []

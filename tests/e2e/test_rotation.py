@@ -94,7 +94,7 @@ def test_routine_rotation_keeps_both_keys_until_its_owner_ends_it(
     panel.get_by_role("link", name="Extend").click()
     sheet(page).get_by_label("7 days more").check()
     sheet(page).get_by_role("button", name="Extend").click()
-    expect(page.get_by_text("works until")).to_be_visible()
+    expect(page.get_by_role("status").get_by_text("works until")).to_be_visible()
     panel.get_by_role("link", name="End now").click()
     sheet(page).get_by_role("button", name="Retire key").click()
     expect(page.get_by_text("It has been refused since.")).to_be_visible()

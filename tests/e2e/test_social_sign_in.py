@@ -228,7 +228,7 @@ def test_a_cancelled_consent_says_that_nothing_happened(portal: Portal, new_cont
 
 def test_a_stale_session_with_a_password_keeps_what_was_typed(portal: Portal, page: Page) -> None:
     set_up(page, portal)
-    open_issue_form(page, portal)
+    open_issue_form(page, portal, is_organizations=True)
     fill_issue_form(page, "typed-before-lunch")
     portal.manage("shell", "--no-imports", "-c", AGE_SESSIONS)
     sheet(page).get_by_role("button", name="Issue key").click()
