@@ -44,6 +44,12 @@ def test_address_is_kept_once_with_its_times(db: None) -> None:
     ]
 
 
+def test_address_is_called_by_its_key_and_itself(db: None) -> None:
+    uses.record(a_use(address="192.0.2.7"))
+    uses.flush()
+    assert str(KeyAddress.objects.get()) == f"{KEY_ID} from 192.0.2.7"
+
+
 def test_key_that_everyone_has_is_left_out(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uses, "_everyones", set())
     uses.is_everyones(KEY_ID)
