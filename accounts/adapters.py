@@ -5,6 +5,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.internal.flows.connect import connect
 from allauth.socialaccount.models import SocialLogin
@@ -23,6 +24,7 @@ from accounts.actions import InvitationNotUsable, accept_invitation, pending_inv
 from accounts.models import Invitation, User
 from accounts.recent import ask_again, is_sign_in_recent
 from audit.context import happening_in
+from keyportal.encryption import decrypt, encrypt
 from keyportal.names import MAX_LENGTH, is_plain
 
 INVITATION_SESSION_KEY = "invitation_token_digest"
@@ -44,6 +46,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
         uid, _, rest = key.partition("-")
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": rest})
         return f"{settings.KEYPORTAL_URL}{path}"
+
+
+class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc] # allauth is not typed
+    def encrypt(self, text: str) -> str:
+        return encrypt(text, purpose="second_factor")
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return decrypt(encrypted_text, purpose="second_factor")
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] # allauth is not typed
@@ -93,7 +103,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
         if invitation is None:
             raise used_up
         try:
-            with transaction.atomic(), happening_in(invitation.team.organization_id):
+            with transaction.atomic(), happening_in(invitation.organization_id):
                 user: User = super().save_user(request, sociallogin, form)
                 accept_invitation(invitation=invitation, user=user, at=timezone.now())
         except InvitationNotUsable as error:

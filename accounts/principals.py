@@ -24,6 +24,8 @@ class Principal:
     user_label: str
     organization_id: UUID
     is_super_admin: bool = False
+    # A person who reads all of the organization and changes nothing.
+    is_auditor: bool = False
     team_roles: Mapping[UUID, str] = field(default_factory=dict)
     # The rest is what a key has.
     key_id: UUID | None = None
@@ -54,7 +56,7 @@ class Principal:
     @property
     def sees_organization(self) -> bool:
         """Whether nothing narrows this principal below its organization."""
-        return self.scope == "org" if self.is_key else self.is_super_admin
+        return self.scope == "org" if self.is_key else self.is_super_admin or self.is_auditor
 
     @property
     def team_ids(self) -> frozenset[UUID]:
@@ -109,7 +111,8 @@ def principal_of(membership: OrganizationMembership) -> Principal:
         user_label=membership.user.email,
         organization_id=membership.organization_id,
         is_super_admin=membership.is_super_admin,
-        team_roles=membership.team_roles,
+        is_auditor=membership.is_auditor,
+        team_roles={} if membership.is_auditor else membership.team_roles,
     )
 
 

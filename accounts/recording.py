@@ -10,8 +10,10 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from accounts.models import (
+    GroupRole,
     Invitation,
     Organization,
+    OrganizationDomain,
     OrganizationMembership,
     Project,
     Role,
@@ -72,10 +74,20 @@ def _track_organizations() -> None:
         noun="organization",
         label=lambda row: row.name,
         place=lambda row: Place(row.pk),
-        fields=["name", "suspended_at", "permission_catalogue", "network_policy"],
+        fields=[
+            "name",
+            "slug",
+            "logo_initials",
+            "suspended_at",
+            "permission_catalogue",
+            "network_policy",
+            "security_policy",
+            "default_team",
+        ],
         event=_organization_event,
         sentences={
             "organization.catalogue_changed": "The permissions that keys of the organization can have were changed.",
+            "organization.security_changed": "How the organization's people have to sign in was changed.",
             "organization.networks_changed": "The networks that keys of the organization may come from were changed.",
         },
     )
@@ -85,7 +97,7 @@ def _track_organizations() -> None:
         noun="team",
         label=lambda row: row.name,
         place=lambda row: Place(row.organization_id, row.pk),
-        fields=["name"],
+        fields=["name", "archived_at"],
     )
     track(
         Project,
@@ -93,7 +105,7 @@ def _track_organizations() -> None:
         noun="project",
         label=lambda row: row.name,
         place=lambda row: Place(row.team.organization_id, row.team_id, row.pk),
-        fields=["name", "team", "environments"],
+        fields=["name", "team", "environments", "archived_at"],
     )
     track(
         OrganizationMembership,
@@ -109,9 +121,27 @@ def _track_organizations() -> None:
         noun="team_membership",
         label=lambda row: f"{row.membership.user.email} in {row.team.name}",
         place=lambda row: Place(row.team.organization_id, row.team_id),
-        fields=["team", "membership", "role"],
+        fields=["team", "membership", "role", "is_from_group"],
     )
 
+    track(
+        OrganizationDomain,
+        table="organization_domains",
+        noun="organization_domain",
+        label=lambda row: row.name,
+        place=lambda row: Place(row.organization_id),
+        fields=["name", "verified_at"],
+        event=lambda changes: "organization_domain.verified" if "verified_at" in changes else None,
+        sentences={"organization_domain.verified": "The operator verified that a mail domain is the organization's."},
+    )
+    track(
+        GroupRole,
+        table="group_roles",
+        noun="group_role",
+        label=lambda row: f"{row.group} at {row.provider} in {row.team.name}",
+        place=lambda row: Place(row.team.organization_id, row.team_id),
+        fields=["team", "provider", "group", "role"],
+    )
     track(
         ServiceAccount,
         table="service_accounts",
@@ -132,8 +162,8 @@ def _track_people() -> None:
         Invitation,
         table="invitations",
         noun="invitation",
-        label=lambda row: f"{row.email} to {row.team.name}",
-        place=lambda row: Place(row.team.organization_id, row.team_id),
+        label=lambda row: f"{row.email} to {row.place.name}",
+        place=lambda row: Place(row.organization_id, row.team_id),
         fields=["email", "role", "team", "expires_at", "accepted_at"],
         event=lambda changes: "invitation.accepted" if "accepted_at" in changes else None,
         sentences={"invitation.accepted": "An invited person joined the team."},
@@ -144,8 +174,16 @@ def _track_people() -> None:
         noun="user",
         label=lambda row: row.email,
         place=_home,
-        fields=["email", "name", "is_active"],
-        masked=["password"],
+        fields=[
+            "email",
+            "is_active",
+            "deleted_at",
+            "wants_product_updates",
+            "wants_security_advisories",
+            "wants_tips",
+        ],
+        # The log outlives the account, and keeps its label and nothing else of the person.
+        masked=["password", "name", "company", "job_title", "time_zone"],
         event=lambda changes: "user.password_changed" if set(changes) == {"password"} else None,
         sentences={"user.password_changed": "A person's password was changed."},
     )
@@ -163,6 +201,7 @@ def _organization_event(changes: Mapping[str, Change]) -> str | None:
     named = {
         "permission_catalogue": "organization.catalogue_changed",
         "network_policy": "organization.networks_changed",
+        "security_policy": "organization.security_changed",
     }
     return next((event for field, event in named.items() if field in changes), None)
 

@@ -81,6 +81,15 @@ else:
 # Kept by each thread, seconds. Pages probe a kept connection first; verification retries once instead.
 _database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": _database["ENGINE"] != "django.db.backends.sqlite3"}
 DATABASES = {"default": _database}
+# What many processes have to agree on in a moment: that a one-time code was used, how often someone failed to sign in.
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "cache",
+        # So many that nobody who fails to sign in can push out what others' failures left.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -90,7 +99,10 @@ INSTALLED_APPS = [
     "audit",
     "allauth",
     "allauth.account",
+    "allauth.headless",
+    "allauth.mfa",
     "allauth.socialaccount",
+    "allauth.usersessions",
     "csp",
     "django_htmx",
     "heroicons",
@@ -193,6 +205,21 @@ ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 ACCOUNT_SESSION_REMEMBER = True
+# Second factors, sessions, and bearer tokens of people.
+MFA_ADAPTER = "accounts.adapters.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+# Where no mail is sent, nobody's address is verified; a second factor does not wait for that.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = "keyportal"
+# Browsers let passkeys be made on this machine's own name without TLS, and nowhere else.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not IS_HTTPS
+HEADLESS_CLIENTS = ["app"]
+HEADLESS_TOKEN_STRATEGY = "allauth.headless.tokens.strategies.jwt.JWTTokenStrategy"  # noqa: S105 - a class
+HEADLESS_JWT_ALGORITHM = "HS256"
+# A token falls with its session: on the next call after signing out, or after a new password.
+HEADLESS_JWT_STATEFUL_VALIDATION_ENABLED = True
 SOCIALACCOUNT_ADAPTER = "accounts.adapters.SocialAccountAdapter"
 SOCIALACCOUNT_AUTO_SIGNUP = True
 # Identity is (provider, subject). An address that a provider reports never opens an account.

@@ -129,6 +129,9 @@ def _set_environment(config: pytest.Config) -> None:
 
 def _adjust_settings() -> None:
     """Change what would only cost time, or needs a step of `prepare`, in the process of the tests."""
+    # That of the product is a table, which tests without a database do not have; what has to hold across processes
+    # is tested with it.
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.STORAGES = {
         **settings.STORAGES,

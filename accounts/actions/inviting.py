@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from accounts.actions.authority import require_admin
-from accounts.actions.people import add_to_team, create_user
+from accounts.actions.people import add_to_organization, add_to_team, create_user
 from accounts.actions.refusals import AlreadyMember, InvitationNotUsable, WrongAccount
 from accounts.models import Invitation, OrganizationMembership, Role, Team, TeamMembership, User
 from accounts.principals import Principal
@@ -36,6 +36,7 @@ def invite(*, principal: Principal, team: Team, email: str, role: Role, at: date
         earlier.delete()
     token = secrets.token_urlsafe(32)
     invitation = Invitation.objects.create(
+        organization_id=team.organization_id,
         team=team,
         email=email,
         role=role,
@@ -48,23 +49,27 @@ def invite(*, principal: Principal, team: Team, email: str, role: Role, at: date
 
 
 @transaction.atomic
-def accept_invitation(*, invitation: Invitation, user: User, at: datetime) -> TeamMembership:
-    """Put the invited person into the team and use the invitation up.
+def accept_invitation(*, invitation: Invitation, user: User, at: datetime) -> None:
+    """Put the invited person into the team or organization and use the invitation up.
 
     :raises InvitationNotUsable: if it was used or withdrawn, has expired, or its inviter may no longer invite.
     :raises WrongAccount: if the account is another address's.
     :raises AlreadyMember: if they are in the team.
     """
-    invitations = Invitation.objects.select_for_update(of=("self",)).select_related("team__organization")
+    invitations = Invitation.objects.select_for_update(of=("self",)).select_related(
+        "team__organization", "organization"
+    )
     current = invitations.filter(pk=invitation.pk).first()
     if current is None or current.accepted_at or current.expires_at <= at or not _may_still_invite(current):
         raise InvitationNotUsable
     if user.email != current.email:
         raise WrongAccount
-    team_membership = add_to_team(team=current.team, user=user, role=Role(current.role), at=at)
+    if current.team:
+        add_to_team(team=current.team, user=user, role=Role(current.role), at=at)
+    else:
+        add_to_organization(organization=current.organization, user=user, role=Role(current.role), at=at)
     current.accepted_at = at
     current.save(update_fields=["accepted_at"])
-    return team_membership
 
 
 @transaction.atomic
@@ -74,7 +79,7 @@ def register_invited(*, invitation: Invitation, name: str, password: str, at: da
     :raises InvitationNotUsable: if the invitation was used or has expired.
     :raises AccountExists: if the address has an account; its owner signs in to accept.
     """
-    with happening_in(invitation.team.organization_id):
+    with happening_in(invitation.organization_id):
         user = create_user(email=invitation.email, password=password, name=name, at=at)
     accept_invitation(invitation=invitation, user=user, at=at)
     return user
@@ -93,7 +98,7 @@ def pending_invitation(digest: str, *, at: datetime) -> Invitation:
 
     :raises InvitationNotUsable: if there is none, or none any more, or its inviter may no longer invite.
     """
-    invitations = Invitation.objects.pending(at=at).select_related("team__organization", "invited_by")
+    invitations = Invitation.objects.pending(at=at).select_related("team__organization", "organization", "invited_by")
     invitation = invitations.filter(token_digest=digest).first()
     if invitation is None or not _may_still_invite(invitation):
         raise InvitationNotUsable
@@ -102,13 +107,13 @@ def pending_invitation(digest: str, *, at: datetime) -> Invitation:
 
 def _may_still_invite(invitation: Invitation) -> bool:
     """Say whether who invited is still there and an admin: a link must not outlive the right to make it."""
-    team = invitation.team
     membership = OrganizationMembership.objects.filter(
-        organization_id=team.organization_id, user=invitation.invited_by_id, user__is_active=True
+        organization_id=invitation.organization_id, user=invitation.invited_by_id, user__is_active=True
     ).first()
     if membership is None:
         return False
-    return membership.is_super_admin or membership.team_roles.get(team.pk) == Role.TEAM_ADMIN
+    is_admin = invitation.team_id is not None and membership.team_roles.get(invitation.team_id) == Role.TEAM_ADMIN
+    return membership.is_super_admin or is_admin
 
 
 def token_digest(token: str) -> str:

@@ -1,9 +1,11 @@
 """Making organizations and people, and putting people into them."""
 
 from datetime import datetime
+from itertools import chain, count
 
 from allauth.account.models import EmailAddress
 from django.db import IntegrityError, transaction
+from django.utils.text import slugify
 
 from accounts.actions.refusals import AccountExists, AlreadyMember, AlreadySetUp
 from accounts.models import Installation, Organization, OrganizationMembership, Role, Team, TeamMembership, User
@@ -31,7 +33,14 @@ def set_up(*, organization_name: str, email: str, password: str, at: datetime) -
 
 @transaction.atomic
 def create_organization(*, name: str, at: datetime) -> Organization:
-    return Organization.objects.create(name=name.strip(), created_at=at)
+    return Organization.objects.create(name=name.strip(), slug=_free_slug(name), created_at=at)
+
+
+def _free_slug(name: str) -> str:
+    """Return what addresses may call a new organization: its name, with a number where that is taken."""
+    base = slugify(name)[:40].strip("-") or "organization"
+    taken = set(Organization.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    return next(slug for slug in chain([base], (f"{base}-{number}" for number in count(2))) if slug not in taken)
 
 
 @transaction.atomic

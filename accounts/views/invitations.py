@@ -66,7 +66,7 @@ def _invitation_sent(request: MemberRequest, invitation: Invitation, token: str)
 
 def _mail_invitation(invitation: Invitation, link: str) -> bool:
     """Mail the link; a mail server that is away costs the mail, not the invitation, and the page says so."""
-    context = {"invitation": invitation, "link": link, "organization": invitation.team.organization}
+    context = {"invitation": invitation, "link": link, "organization": invitation.organization}
     subject = render_to_string("accounts/email/invitation_subject.txt", context).strip()
     try:
         send_mail(
@@ -138,7 +138,7 @@ def _accept_signed_in(request: PageRequest, invitation: Invitation, user: User) 
         except actions.WrongAccount:
             context["is_wrong_user"] = True
         except actions.AlreadyMember:
-            messages.info(request, f"You are in {invitation.team} already.")
+            messages.info(request, f"You are in {invitation.place} already.")
             return _welcome(request, invitation)
         except actions.InvitationNotUsable:
             return render(request, "accounts/invitation_invalid.html", status=410)
@@ -148,5 +148,5 @@ def _accept_signed_in(request: PageRequest, invitation: Invitation, user: User) 
 
 def _welcome(request: HttpRequest, invitation: Invitation) -> HttpResponse:
     request.session.pop(INVITATION_SESSION_KEY, None)
-    request.session[ORGANIZATION_SESSION_KEY] = str(invitation.team.organization_id)
+    request.session[ORGANIZATION_SESSION_KEY] = str(invitation.organization_id)
     return redirect("overview")

@@ -29,6 +29,9 @@ SILENT = {
 }
 # Where they may be called, as `file:function`, and why nothing goes unseen there.
 ALLOWED = {
+    "accounts/migrations/0005_slugs.py:name_organizations": "Names made of names, before anyone has chosen one.",
+    "accounts/migrations/0007_auditors_and_archives.py:demote_auditors": "Going back to where there are none.",
+    "accounts/migrations/0009_place_invitations.py:place_invitations": "It says of each what its team says already.",
     "apikeys/management/commands/prepare.py:handle": "It lets migrations take their time, and changes no row.",
     "apikeys/management/commands/prepare.py:_one_at_a_time": "It takes a lock, and changes no row.",
     "apikeys/models/queries.py:without_waiting": "It asks SQLite to wait less, and changes no row.",
@@ -60,6 +63,9 @@ UNTRACKED = {
     "audit.KeyAddress": "It is a sum of records.",
     "audit.KeyUseHour": "It is a sum of records.",
     "audit.UseWriter": "It keeps records from being written twice.",
+    "accounts.Device": "Sign-ins are events; this is how the next one is told from them.",
+    "accounts.EmailChange": "It is a wish; the address that comes of it is recorded with its owner.",
+    "accounts.OutgoingMail": "What a mail is about is recorded; this is how it gets there.",
     "accounts.Installation": "Its one row is made together with the first organization, which is recorded.",
 }
 
@@ -67,6 +73,10 @@ UNTRACKED = {
 UNWATCHED = {
     "accounts.User.last_login": "Sign-ins are events.",
     "accounts.Team.organization_id": "A team never moves, and the place of its row says where it is.",
+    "accounts.User.has_short_password": "It says of the password what only whoever chose it should know.",
+    "accounts.OrganizationDomain.organization_id": "The place of its row says it.",
+    "accounts.Invitation.organization_id": "The place of its row says it.",
+    "accounts.Invitation.mailed_token_digest": "As of the other token.",
     "accounts.Invitation.token_digest": "It is made once; only its link's holder knows what it stands for.",
     "accounts.Invitation.invited_by_id": "The actor of the creation.",
     "apikeys.ApiKey.prefix": "Part of the label.",

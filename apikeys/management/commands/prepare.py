@@ -48,6 +48,7 @@ class Command(BaseCommand):
                 cursor.execute("SET statement_timeout = 0")
         with patience(connection, math.inf), _one_at_a_time():
             call_command("migrate", verbosity=0, interactive=False)
+            call_command("createcachetable", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
         if os.environ.get("KEYPORTAL_DEMO", "") not in {"", "0"}:
             self._seed()

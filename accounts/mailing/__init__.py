@@ -1,0 +1,1 @@
+"""Mail to people: written in the transaction of what it is about (`outbox`), sent by a job (`sending`)."""

@@ -1,0 +1,38 @@
+"""Who there is: people, organizations, teams, projects, and who may do what in them."""
+
+from accounts.models.invitations import Invitation, InvitationQuerySet
+from accounts.models.mail import OutgoingMail
+from accounts.models.organizations import Organization, OrganizationDomain, OrganizationMembership
+from accounts.models.people import Device, EmailChange, Installation, User
+from accounts.models.roles import Role
+from accounts.models.service_accounts import ServiceAccount, ServiceAccountQuerySet
+from accounts.models.teams import (
+    GroupRole,
+    Project,
+    ProjectQuerySet,
+    Team,
+    TeamMembership,
+    TeamQuerySet,
+)
+
+__all__ = [
+    "Device",
+    "EmailChange",
+    "GroupRole",
+    "Installation",
+    "Invitation",
+    "InvitationQuerySet",
+    "Organization",
+    "OrganizationDomain",
+    "OrganizationMembership",
+    "OutgoingMail",
+    "Project",
+    "ProjectQuerySet",
+    "Role",
+    "ServiceAccount",
+    "ServiceAccountQuerySet",
+    "Team",
+    "TeamMembership",
+    "TeamQuerySet",
+    "User",
+]
