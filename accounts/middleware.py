@@ -12,6 +12,7 @@ from accounts.principals import principal_of
 from audit.context import Actor, set_actor
 from keyportal.http import (
     PUBLIC_API_PATHS,
+    SIGN_IN_PREFIX,
     MemberRequest,
     PageRequest,
     Problem,
@@ -73,7 +74,8 @@ class SignInRequiredMiddleware:
             return None
         has_organization = hasattr(request, "member")
         if is_api(request):
-            may_pass = has_organization or request.path_info in PUBLIC_API_PATHS
+            is_open = request.path_info in PUBLIC_API_PATHS or request.path_info.startswith(SIGN_IN_PREFIX)
+            may_pass = has_organization or is_open
             return None if may_pass else problem_response(request, Problem("missing_credentials"))
         if not request.user.is_authenticated:
             return _ask_for_sign_in(request)

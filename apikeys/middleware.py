@@ -15,6 +15,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.http import http_date
 
+from accounts.tokens import authenticate_person, is_token
 from apikeys import actions, cors, limits, recording
 from apikeys.authentication import keys_in_query, path_without_keys, presented_key
 from apikeys.limits import QUOTA_EXCEEDED, RATE_LIMITED
@@ -92,7 +93,11 @@ class ApiKeyMiddleware:
                 return _protected(self.call_view(request))
             if request.is_from_browser and (answer := cors.preflight(request)):
                 return _protected(answer)
-            authenticate(request, at)
+            text = _presented(request)
+            if is_token(text):
+                authenticate_person(request, text)
+                return _protected(self.call_view(request))
+            authenticate(request, text, at)
         except Problem as problem:
             refusal = problem_response(request, problem)
             if problem.code in LIMIT_CODES:
@@ -233,16 +238,19 @@ def _note_browser(api_key: PresentedKey, at: datetime) -> None:
         log.error("api_key.browser_not_recorded", prefix=api_key.label, reason=type(error).__name__)  # noqa: TRY400 - the name says it all
 
 
-def authenticate(request: ApiRequest, at: datetime) -> None:
-    """Give the request its principal.
-
-    :raises Problem: with the code that says why not.
-    """
+def _presented(request: ApiRequest) -> str:
     try:
-        text = presented_key(request)
+        return presented_key(request)
     except Problem as problem:
         log.info("api_key.auth_failed", prefix="", code=problem.code)
         raise
+
+
+def authenticate(request: ApiRequest, text: str, at: datetime) -> None:
+    """Give the request the principal of the key that a text is.
+
+    :raises Problem: with the code that says why not.
+    """
     verification = verify(text, at=at, source=request.client_address, is_use=False)
     request.log_fields["prefix"] = verification.prefix
     if verification.key:

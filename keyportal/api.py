@@ -17,6 +17,7 @@ from ninja.utils import check_csrf
 
 from accounts.api.projects import router as projects_router
 from accounts.api.service_accounts import router as service_accounts_router
+from accounts.api.tokens import router as tokens_router
 from accounts.narrowing import META_NAME, narrowed
 from accounts.principals import Principal
 from apikeys.actions import Refused
@@ -73,7 +74,9 @@ class PrincipalAuth(HttpAuthBase):
         principal: Principal | None = getattr(request, "principal", None)
         if principal is None:
             raise Problem("missing_credentials")
-        if not principal.is_key and check_csrf(request):
+        # A browser sends a session's cookie by itself, and a token only if a page that knows it does.
+        is_by_cookie = not principal.is_key and not getattr(request, "is_by_token", False)
+        if is_by_cookie and check_csrf(request):
             raise Problem("csrf_failed")
         if principal.is_key and (project_id := request.META.get(META_NAME)) is not None:
             principal = narrowed(principal, project_id)
@@ -131,6 +134,7 @@ api.add_router("", handing_router)
 api.add_router("", projects_router)
 api.add_router("", service_accounts_router)
 api.add_router("", audit_router)
+api.add_router("", tokens_router)
 
 
 @api.exception_handler(Problem)

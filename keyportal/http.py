@@ -22,6 +22,8 @@ API_PREFIX = "/v1/"
 API_DOCS_PATH = "/v1/docs"
 # What watches the portal asks these, and not a person: no session, no key.
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+# Where people sign in for a token: a page's call, as it takes the sessions that only pages have.
+SIGN_IN_PREFIX = "/v1/auth/"
 PUBLIC_API_PATHS = frozenset({"/v1/openapi.json", "/v1/key-format"})
 CHALLENGE = 'Bearer realm="keyportal"'
 
@@ -61,6 +63,10 @@ class ApiRequest(PortalRequest):
     limit_headers: Mapping[str, str]
     # Whether a browser says that it sent this; known once the call is known to stand on its own.
     is_from_browser: bool
+    # Whose session a person's call belongs to, be it a browser's or a token's; `is_by_token` says which.
+    user: "User"
+    member: "OrganizationMembership"
+    is_by_token: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,17 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "This API key is not valid",
         "The key is mistyped, cut off or unknown here. Copy it again from your secret store; "
         "if it is lost, issue a new one.",
+    ),
+    "invalid_token": ProblemType(
+        401,
+        "This token is not valid",
+        "It has ended, its session was signed out, or it is mistyped. Exchange the refresh token, or sign in again.",
+    ),
+    "invalid_credentials": ProblemType(
+        401, "The sign-in failed", "The email address, the password or the code is wrong. Check them, and try again."
+    ),
+    "too_many_sign_ins": ProblemType(
+        429, "Too many sign-ins failed", "Stop what sends them, and try again after the seconds in `Retry-After`."
     ),
     "too_many_failures": ProblemType(
         429,
@@ -327,6 +344,8 @@ def is_machine(request: HttpRequest) -> bool:
     """Say whether a call stands on its own, with a key or with nothing, and belongs to no browser's session."""
     if not is_api(request):
         return request.path_info in PROBE_PATHS
+    if request.path_info.startswith(SIGN_IN_PREFIX):
+        return False
     if "HTTP_AUTHORIZATION" in request.META or "HTTP_COOKIE" not in request.META:
         return True
     return settings.SESSION_COOKIE_NAME not in request.COOKIES

@@ -30,6 +30,7 @@ from apikeys import actions
 from apikeys.permissions import Permission
 from keyportal.api import api
 from keyportal.handler import Handler
+from keyportal.http import SIGN_IN_PREFIX
 from tests.cast import NOON, Issued, Person
 
 CHECKS = [
@@ -50,9 +51,10 @@ TAKING = [
 ]
 # How often each operation is called with each key.
 EXAMPLES = {"org": 25, "team": 4, "project": 4, "publishable": 2, "": 2}
-PUBLIC = {"/v1/key-format"}
-# What no made-up body succeeds at: it has to name some of the keys there are, or a time within a few days.
-SELDOM = {"/v1/api-keys/bulk", "/v1/api-keys/{key_id}/rotation/extend"}
+SIGN_INS = {path for path in DOCUMENT if path.startswith(SIGN_IN_PREFIX)}
+PUBLIC = {"/v1/key-format", *SIGN_INS}
+# What no made-up body succeeds at: it has to name some of the keys there are, a time within a few days, or a password.
+SELDOM = {"/v1/api-keys/bulk", "/v1/api-keys/{key_id}/rotation/extend", *SIGN_INS}
 Issue = Callable[..., Issued]
 
 
