@@ -150,9 +150,11 @@ else \
 fi
 endef
 
-# $(call pytest,DATABASE): with ARGS it is some of the tests, so there is no coverage, and none at all may be left here.
+# $(call pytest,DATABASE): on WORKERS, one more than a small machine has cores, since one of them mostly waits. With ARGS
+# it is some of the tests, so there is no coverage, and none at all may be left here.
+WORKERS ?= 3
 define pytest
 echo "Tests on $(1)"; \
-COVERAGE_FILE=.coverage.$(1) $(VENV_PYTHON) -m pytest -n 2 --db=$(1) \
+COVERAGE_FILE=.coverage.$(1) $(VENV_PYTHON) -m pytest -n $(WORKERS) --db=$(1) \
 	$(if $(strip $(ARGS)),$(ARGS) || [ $$? = 5 ],--cov --cov-report=)
 endef

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -87,8 +88,16 @@ class PrincipalAuth(HttpAuthBase):
 class PortalAPI(NinjaAPI):
     """NinjaAPI whose document says of a refusal what it is: problem+json."""
 
-    def get_openapi_schema(self, *args: Any, **kwargs: Any) -> OpenAPISchema:
-        document = super().get_openapi_schema(*args, **kwargs)
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        """Return the document, which is the same object each time: nobody may change it."""
+        return self._document(self.get_root_path(path_params or {}) if path_prefix is None else path_prefix)
+
+    # To make it takes a good part of a second, anyone may ask for it, and it is only another if the code is.
+    @lru_cache(maxsize=4)  # noqa: B019 - there is one API, which lives as long as the process
+    def _document(self, path_prefix: str) -> OpenAPISchema:
+        document = super().get_openapi_schema(path_prefix=path_prefix)
         for operations in document["paths"].values():
             for operation in operations.values():
                 for status, answer in operation["responses"].items():

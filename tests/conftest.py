@@ -11,7 +11,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,11 @@ CHROMIUM_FLAGS = (
 )
 BROWSER_FIXTURES = {"browser", "browser_type", "context", "new_context", "page"}
 PORTAL_FIXTURES = {"portal", "demo_portal"}
+# The folders of tests that have to cover the code: each app's own, and who may do what.
+COVERING = {"accounts", "apikeys", "audit", "keyportal", "matrix"}
+# Those whose tests mostly wait. Begun with, and by one worker, since xdist hands out the first tests in one piece, they
+# leave the cores to the others; at the end there would be nobody to use them.
+WAITING = {"faults", "hosts"}
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "live_server"}
 
 
@@ -151,10 +156,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if _uses(item, BROWSER_FIXTURES):
             item.add_marker("browser")
     kept = [item for item in items if _is_meant_for(item, config.option.db)]
-    # The quick ones first: what they find is known soon.
-    kept.sort(key=lambda item: (_uses(item, PORTAL_FIXTURES), _uses(item, BROWSER_FIXTURES)))
+    kept.sort(key=_place_in_line)
     config.hook.pytest_deselected(items=[item for item in items if not _is_meant_for(item, config.option.db)])
     items[:] = kept
+
+
+def _place_in_line(item: pytest.Item) -> tuple[bool, ...]:
+    """Return what to sort by: who waits, then the quick ones, so that what they find is known soon.
+
+    Those that are measured come before all others: what is computed once in a process is computed where it is seen.
+    """
+    return (
+        _folder_of(item) not in WAITING,
+        not _is_measured(item),
+        _uses(item, PORTAL_FIXTURES),
+        _uses(item, BROWSER_FIXTURES),
+    )
 
 
 def _is_meant_for(item: pytest.Item, database: str) -> bool:
@@ -171,6 +188,37 @@ def _touches_the_database(item: pytest.Item) -> bool:
 
 def _uses(item: pytest.Item, fixtures: set[str]) -> bool:
     return not fixtures.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _folder_of(item: pytest.Item) -> str:
+    return item.path.relative_to(services.ROOT / "tests").parts[0]
+
+
+# Which of them have to cover the code
+
+
+def _is_measured(item: pytest.Item) -> bool:
+    """Say whether a test counts for coverage.
+
+    To measure takes nearly as long as the tests themselves. A sweep passes through everything and looks at one thing;
+    a branch that only it reaches has a test of its own to get. On PostgreSQL nearly everything runs a
+    second time, so what is measured there is what SQLite cannot do, and audit, which writes statements for each.
+    """
+    if item.config.option.db == "sqlite":
+        return _folder_of(item) in COVERING
+    return _folder_of(item) == "audit" or (_folder_of(item) in COVERING and bool(item.get_closest_marker("postgresql")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    plugin = item.config.pluginmanager.getplugin("_cov")
+    if plugin is None or plugin.cov_controller is None or _is_measured(item):
+        return (yield)
+    plugin.cov_controller.pause()
+    try:
+        return (yield)
+    finally:
+        plugin.cov_controller.resume()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -226,7 +226,7 @@ def row(page: Page, name: str) -> Locator:
 
 def wait_until_used(page: Page, portal: services.Portal, name: str) -> None:
     """Open the table once it tells that a key was used, which is written down within about a second."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 40
     page.goto(f"{portal.url}/integrations/?q={name}")
     while row(page, name).locator("td[data-title='Last used'] time").count() == 0:
         assert time.monotonic() < end, f"The use of {name} was not recorded."

@@ -58,7 +58,7 @@ def open_rotate_form(page: Page, portal: Portal, name: str) -> None:
 
 def reload_until(page: Page, told: Locator) -> None:
     """Look again until a page tells what the records of use lead to, which takes about a second."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 40
     while told.count() == 0:
         assert time.monotonic() < end, "The use was not recorded."
         page.reload()

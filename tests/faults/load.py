@@ -12,9 +12,13 @@ from typing import Any, Self
 
 # A connection that was closed before any byte of an answer came.
 CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+# One that was closed after the head of an answer had come, and before all of its body had.
+CLOSED_WITHIN = (http.client.IncompleteRead, ConnectionResetError)
 NO_ANSWER = 0
 # The code of a call that nobody was there to take.
 REFUSED = "connection refused"
+# The code of a call whose answer began and did not end.
+CUT_OFF = "answer cut off"
 _MOST_ATTEMPTS = 4
 # Longer than anything a portal may take.
 _TIMEOUT_SECONDS = 25
@@ -52,7 +56,8 @@ class Client:
 
     A server may close a kept connection at any time, also while a request is on its way, and RFC 9110 §9.2.2 lets a
     client send a request without effects once more where no answer came. This one does so for GET where not one
-    byte of an answer came; whoever changes something is told `NO_ANSWER`, and decides.
+    byte of an answer came; whoever changes something is told `NO_ANSWER`, and decides. So is whoever got a part of an
+    answer: the request was carried out, and nobody can say whether all of it was.
     """
 
     def __init__(self, port: int, *, source: str = "127.0.0.1") -> None:
@@ -83,7 +88,11 @@ class Client:
             headers["Content-Type"], content = "application/json", json.dumps(body)
         self._connection.request(method, path, content, headers)
         response = self._connection.getresponse()
-        data = response.read()
+        try:
+            data = response.read()
+        except CLOSED_WITHIN:
+            self._connection.close()
+            return Call(started, time.monotonic(), NO_ANSWER, CUT_OFF, attempts=attempts)
         found = json.loads(data) if "json" in (response.headers["Content-Type"] or "") and data else {}
         named = {name.lower(): value for name, value in response.headers.items()}
         return Call(started, time.monotonic(), response.status, found.get("code", ""), named, found, attempts)

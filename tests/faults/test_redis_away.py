@@ -19,8 +19,8 @@ pytestmark = pytest.mark.every_database
 FAILURES = 8
 # Redis is not waited for by any request; this is a busy machine's doing.
 AT_ONCE_SECONDS = 1.0
-# It is left alone for five seconds once it has failed.
-SHARED_AGAIN_SECONDS = 15.0
+# It is left alone for five seconds once it has failed, and a busy machine is late.
+SHARED_AGAIN_SECONDS = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_silent_redis_leaves_local_limits_and_holds_up_nobody(
 def test_flushed_redis_opens_nothing(sharing: House, store: "redis.Redis") -> None:
     source = "127.0.0.35"
     check_limited(sharing, source)
-    until(lambda: names_in(store), seconds=5, what="failures are shared")
+    until(lambda: names_in(store), seconds=SHARED_AGAIN_SECONDS, what="failures are shared")
 
     store.flushall()
 
@@ -151,7 +151,7 @@ def test_forged_entries_open_nothing_and_lock_no_good_key_out(sharing: House, st
         source = f"127.0.0.{number}"
         store.flushall()
         assert fail(sharing, source).status == 401
-        until(lambda: len(names_in(store)) >= 1, seconds=5, what="a failure is shared")
+        until(lambda: len(names_in(store)) >= 1, seconds=SHARED_AGAIN_SECONDS, what="a failure is shared")
         for name in names_in(store):
             store.delete(name)
             forge(store, name)

@@ -94,7 +94,7 @@ def test_worker_killed_while_writing_uses_doubles_none(house: House, point: str)
         assert house.whoami().status == 200
     house.order(point)
     house.whoami()
-    until(lambda: house.is_carried_out, seconds=5, what="a worker died")
+    until(lambda: house.is_carried_out, seconds=20, what="a worker died")
     until(lambda: house.whoami().status == 200, seconds=20, what="another answers")
     last = house.whoami()
     house.wait_until_recorded([last])
@@ -104,7 +104,7 @@ def test_commit_that_was_not_confirmed_doubles_no_use(house: House) -> None:
     house.serve_anew()
     house.order("commit unconfirmed")
     calls = [house.whoami() for _ in range(20)]
-    until(lambda: house.is_carried_out, seconds=5, what="a batch was written without a confirmation")
+    until(lambda: house.is_carried_out, seconds=20, what="a batch was written without a confirmation")
 
     calls.append(house.whoami())
 

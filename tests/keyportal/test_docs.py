@@ -7,6 +7,7 @@ from django.test import Client
 from accounts.models import User
 from apikeys.permissions import BUILT_IN
 from keyportal import docs
+from keyportal.api import api
 from keyportal.http import PROBLEMS
 from tests.accounts.scenes import text_of
 
@@ -55,6 +56,15 @@ def test_document_is_openapi_3_1_with_problems(
             for status, answer in operation["responses"].items():  # type: ignore[attr-defined] # a mapping
                 if int(status) >= 400:
                     assert [*answer["content"]] == ["application/problem+json"]
+
+
+def test_document_is_made_once_and_stays_as_it_is(client: Client, db: None) -> None:
+    document = api.get_openapi_schema()
+    before = json.dumps(document)
+    for url in ("/v1/openapi.json", "/v1/docs"):
+        assert client.get(url).status_code == 200
+    assert api.get_openapi_schema() is document
+    assert json.dumps(document) == before
 
 
 @pytest.mark.parametrize("url", ["/v1/openapi.json", "/v1/docs"])
