@@ -17,20 +17,21 @@ Row = Mapping[str, object]
 def csv_lines(keys: ApiKeyQuerySet, *, at: datetime) -> Iterator[str]:
     """Yield the file as RFC 4180 has it, formula-safe: such a cell begins with an apostrophe."""
     yield _line(_COLUMNS)
-    for row in _rows(keys, at):
+    for row in rows_of(keys, at=at):
         yield _line(_safe(_text(row[name])) for name in _COLUMNS)
 
 
 def json_lines(keys: ApiKeyQuerySet, *, at: datetime) -> Iterator[str]:
     """Yield the file as one array, a key on each line."""
     opening = "["
-    for row in _rows(keys, at):
+    for row in rows_of(keys, at=at):
         yield f"{opening}\n{json.dumps(row, default=_text, ensure_ascii=False)}"
         opening = ","
     yield "[]\n" if opening == "[" else "\n]\n"
 
 
-def _rows(keys: ApiKeyQuerySet, at: datetime) -> Iterator[Row]:
+def rows_of(keys: ApiKeyQuerySet, *, at: datetime) -> Iterator[Row]:
+    """Yield what is told of each key, the newest first."""
     last = None
     while some := list(keys.with_places().newest_first().before(last)[:CHUNK]):
         yield from (_row(api_key, at) for api_key in some)

@@ -14,6 +14,7 @@ from apikeys.views import (
     leaving,
     membership,
     overview,
+    own,
     policies,
     rotating,
     service_accounts,
@@ -69,6 +70,11 @@ urlpatterns = [
     path(
         "service-accounts/<uuid:account_id>/stop/", service_accounts.service_account_stop, name="service-account-stop"
     ),
+    path("account/keys/", own.my_keys, name="my-keys"),
+    path("account/data/", own.account_data, name="account-data"),
+    path("account/data/download/", own.account_download, name="account-download"),
+    path("account/delete/", own.account_delete, name="account-delete"),
+    path("account/deleted/", own.account_deleted, name="account-deleted"),
     path("people/left/", leaving.people_left, name="people-left"),
     path("people/<uuid:user_id>/role/", membership.person_role, name="person-role"),
     path("people/<uuid:user_id>/remove/", membership.person_remove, name="person-remove"),

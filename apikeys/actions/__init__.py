@@ -4,6 +4,7 @@ from accounts.actions import Refused
 from apikeys.actions.authority import may_revoke, may_rotate
 from apikeys.actions.bulk import BulkAction, end_keys, preview_bulk
 from apikeys.actions.catalogue import add_permission, change_permission, publish_permissions, remove_permission
+from apikeys.actions.closing import delete_account, keys_standing_with
 from apikeys.actions.ending import (
     disable_key,
     enable_key,
@@ -16,6 +17,7 @@ from apikeys.actions.exporting import note_export
 from apikeys.actions.handing import hand_to_service_account
 from apikeys.actions.importing import Imported, Incoming, NotImportable, import_keys
 from apikeys.actions.issuing import MAX_EXPIRES_IN_DAYS, issue_key
+from apikeys.actions.moving import move_project
 from apikeys.actions.narrowing import KeyChange, narrow_key
 from apikeys.actions.policies import (
     PolicyChange,
@@ -23,7 +25,7 @@ from apikeys.actions.policies import (
     change_policy,
     disable_unused_keys,
     preview_policy,
-    require_super_admin,
+    require_right,
 )
 from apikeys.actions.refusals import (
     EditNotAllowed,
@@ -35,6 +37,7 @@ from apikeys.actions.refusals import (
     KeyAlreadyIssued,
     KeyAlreadyRevoked,
     KeyNotActive,
+    KeysRemain,
     KindNotAllowed,
     LimitsNotGrantable,
     NetworkNotGrantable,
@@ -45,6 +48,8 @@ from apikeys.actions.refusals import (
     PermissionNotGrantable,
     PolicyForbids,
     PolicyHasChanged,
+    ProjectArchived,
+    ProjectHasAccountKeys,
     RevokeNotAllowed,
     RotationNotAllowed,
     ScopeNotAllowed,
@@ -78,6 +83,7 @@ __all__ = [
     "KeyAlreadyRevoked",
     "KeyChange",
     "KeyNotActive",
+    "KeysRemain",
     "KindNotAllowed",
     "LimitsNotGrantable",
     "NetworkNotGrantable",
@@ -91,6 +97,8 @@ __all__ = [
     "PolicyChanged",
     "PolicyForbids",
     "PolicyHasChanged",
+    "ProjectArchived",
+    "ProjectHasAccountKeys",
     "Refused",
     "RevokeNotAllowed",
     "Rotated",
@@ -104,6 +112,7 @@ __all__ = [
     "add_permission",
     "change_permission",
     "change_policy",
+    "delete_account",
     "disable_key",
     "disable_unused_keys",
     "enable_key",
@@ -113,11 +122,13 @@ __all__ = [
     "hand_to_service_account",
     "import_keys",
     "issue_key",
+    "keys_standing_with",
     "latest_retirement",
     "mark_exposed",
     "mark_seen_in_browser",
     "may_revoke",
     "may_rotate",
+    "move_project",
     "narrow_key",
     "note_export",
     "note_reappearance",
@@ -125,7 +136,7 @@ __all__ = [
     "preview_policy",
     "publish_permissions",
     "remove_permission",
-    "require_super_admin",
+    "require_right",
     "revoke_key",
     "rotate_key",
     "settle_rotations",

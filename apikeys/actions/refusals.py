@@ -37,6 +37,30 @@ class EnvironmentNotGrantable(Refused):
     sentence = "Use a key of the environment that the new key is for, or issue it in the portal."
 
 
+class ProjectArchived(Refused):
+    """The project is archived, and gets no new keys."""
+
+    code, field = "project_archived", "place"
+    sentence = "The project is archived. An admin of its team can restore it."
+
+
+class ProjectHasAccountKeys(Refused):
+    """A service account is part of its team, and so are the keys that act for it."""
+
+    code, field = "project_has_account_keys", "team"
+    sentence = (
+        "Keys of this project act for service accounts of its team, which do not go along. Revoke those keys first, "
+        "and issue new ones for an account of the other team."
+    )
+
+
+class KeysRemain(Refused):
+    """Keys work because of this account, and would stop with it."""
+
+    code, field = "keys_remain", "revoke_keys"
+    sentence = "Keys of yours still work. Hand them over or revoke them first, or have them revoked now."
+
+
 class EnvironmentNotAccepted(Refused):
     """The project takes no keys of this environment."""
 

@@ -21,7 +21,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts import actions
 from accounts.models import Organization, Project, Role, Team, TeamMembership, User
 from audit.models import AuditEvent
-from tests.cast import PASSWORD, Person
+from tests.cast import NOON, PASSWORD, Person
 
 Api = Callable[..., Any]
 
@@ -110,7 +110,7 @@ def test_too_many_wrong_passwords_are_told_when_to_come_back(api: Api, bob_signs
 @pytest.fixture
 def secret(bob_signs_in: User) -> str:
     """The secret of bob's authenticator app."""
-    secret = generate_totp_secret()
+    secret: str = generate_totp_secret()
     TOTP.activate(bob_signs_in, secret)
     RecoveryCodes.activate(bob_signs_in)
     return secret
@@ -161,7 +161,7 @@ def test_flow_that_nobody_began_leads_nowhere(api: Api, bob_signs_in: User, secr
     assert code_of(answer) == (401, "invalid_credentials")
 
 
-def test_session_of_a_browser_is_no_flow(api: Api, bob: Person, bob_client: Client, secret: str) -> None:
+def test_session_of_a_browser_is_no_flow(api: Api, secret: str, bob_client: Client) -> None:
     key = str(bob_client.session.session_key)
     answer = api("POST /v1/auth/token/second-factor", flow=key, code=code_now(secret))
     assert code_of(answer) == (401, "invalid_credentials")
@@ -213,13 +213,13 @@ def test_deactivated_account_has_no_token(api: Api, token: str, bob_signs_in: Us
 def test_demotion_holds_on_the_next_call(api: Api, token: str, alice: Person, bob: Person, team: Team) -> None:
     assert api("POST /v1/api-keys", token, name="ci", scope="team", team_id=str(team.pk)).status_code == 201
     membership = TeamMembership.objects.get(membership=bob.membership)
-    actions.change_team_role(principal=alice.principal, team_membership=membership, role=Role.DEVELOPER)
+    actions.change_team_role(at=NOON, principal=alice.principal, team_membership=membership, role=Role.DEVELOPER)
     refused = api("POST /v1/api-keys", token, name="ci 2", scope="team", team_id=str(team.pk))
     assert code_of(refused) == (403, "scope_not_allowed")
 
 
 def test_removal_holds_on_the_next_call(api: Api, token: str, alice: Person, bob: Person) -> None:
-    actions.remove_from_organization(principal=alice.principal, membership=bob.membership)
+    actions.remove_from_organization(at=NOON, principal=alice.principal, membership=bob.membership)
     assert code_of(api("GET /v1/projects", token)) == (403, "forbidden")
 
 

@@ -60,6 +60,8 @@ def test_every_outcome_but_accepted_is_a_problem_with_a_status() -> None:
         "too_many_failures": 429,
         "verification_unavailable": 503,
         "network_not_allowed": 403,
+        "project_archived": 403,
+        "team_archived": 403,
         "environment_not_accepted": 403,
     }
 
@@ -77,6 +79,8 @@ def test_good_key_is_accepted_with_all_that_it_is(issue: Issue, bob: Person, pro
         "is_organization_suspended": False,
         "is_service_account_stopped": False,
         "is_environment_accepted": True,
+        "is_project_archived": False,
+        "is_team_archived": False,
         "is_unused_successor": False,
         "id": issued.row.pk,
         "name": "github-action-checkout-service",

@@ -1,0 +1,91 @@
+"""Moving a project to another team."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from accounts.actions import NameTaken, NotAllowed, TeamArchived, add_to_team, archive_team, create_service_account
+from accounts.models import Project, Role, Team
+from apikeys import actions, leaving
+from apikeys.models import ApiKey
+from audit.models import AuditEvent
+from tests.cast import NOON, Issued, Person
+
+Issue = Callable[..., Issued]
+
+
+def status_of(issued: Issued) -> tuple[int, str]:
+    answer = Client().get("/v1/projects", headers=issued.headers)
+    return answer.status_code, answer.json().get("code", "")
+
+
+def move(person: Person, project: Project, team: Team) -> Project:
+    return actions.move_project(principal=person.principal, project=project, team=team, at=NOON)
+
+
+def test_moved_projects_keys_stand_with_their_issuers_in_the_new_team(
+    alice: Person, bob: Person, dana: Person, project: Project, other_team: Team, issue: Issue
+) -> None:
+    of_alice, of_bob, of_dana = issue(alice, project), issue(bob, project), issue(dana, project)
+    add_to_team(team=other_team, user=dana.user, role=Role.DEVELOPER, at=NOON)
+    foreseen = {
+        key.api_key.pk: key.is_refused
+        for key in leaving.after_move(ApiKey.objects.filter(project=project), other_team, alice.principal)
+    }
+    assert foreseen == {of_alice.row.pk: False, of_bob.row.pk: True, of_dana.row.pk: False}
+    moved = move(alice, project, other_team)
+    assert moved.team == other_team
+    assert (status_of(of_alice), status_of(of_dana)) == ((200, ""), (200, ""))
+    assert status_of(of_bob) == (401, "issuer_gone")
+    event = AuditEvent.objects.latest("id")
+    assert (event.event, event.team_id) == ("project.moved", other_team.pk)
+    assert event.changes == {"team_id": [str(project.team_id), str(other_team.pk)]}
+
+
+def test_project_is_moved_by_who_administers_both_teams(bob: Person, project: Project, other_team: Team) -> None:
+    with pytest.raises(NotAllowed):
+        move(bob, project, other_team)
+    add_to_team(team=other_team, user=bob.user, role=Role.TEAM_ADMIN, at=NOON)
+    assert move(bob, project, other_team).team == other_team
+
+
+def test_project_moves_into_no_other_organization(alice: Person, charlie: Person, project: Project) -> None:
+    theirs = Team.objects.get(organization=charlie.membership.organization)
+    for person in (alice, charlie):
+        with pytest.raises(NotAllowed):
+            move(person, project, theirs)
+
+
+def test_project_moves_into_no_archived_team(alice: Person, project: Project, other_team: Team) -> None:
+    archive_team(principal=alice.principal, team=other_team, at=NOON)
+    with pytest.raises(TeamArchived):
+        move(alice, project, other_team)
+
+
+def test_project_moves_to_no_team_that_has_one_of_its_name(
+    alice: Person, project: Project, other_project: Project
+) -> None:
+    Project.objects.get(pk=other_project.pk)
+    same = Project.objects.create(team=other_project.team, name="CHECKOUT", created_at=NOON)
+    with pytest.raises(NameTaken):
+        move(alice, project, same.team)
+
+
+def test_move_to_where_it_is_changes_nothing(alice: Person, project: Project) -> None:
+    before = AuditEvent.objects.count()
+    assert move(alice, project, project.team) == project
+    assert AuditEvent.objects.count() == before
+
+
+def test_service_accounts_keys_hold_a_project_back(
+    alice: Person, bob: Person, project: Project, other_team: Team, issue: Issue
+) -> None:
+    account = create_service_account(
+        principal=bob.principal, team=project.team, name="deployer", role=Role.DEVELOPER, steward=bob.user, at=NOON
+    )
+    issued = issue(bob, project, service_account=account)
+    with pytest.raises(actions.ProjectHasAccountKeys):
+        move(alice, project, other_team)
+    actions.revoke_key(principal=bob.principal, api_key=issued.row, at=NOON)
+    assert move(alice, project, other_team).team == other_team
