@@ -12,11 +12,12 @@ T = TypeVar("T", Organization, Project, Team)
 
 
 def one_organization(named: str | None) -> Organization:
-    """Return the organization of this name or id, or the only one there is.
+    """Return the organization of this name, slug or id, or the only one there is.
 
     :raises CommandError: if there is none, or several to choose from.
     """
-    return _one(Organization.objects.all(), named, "organization")
+    # What is the name of one and the slug of another is told apart by nobody but who wrote it: then it takes the id.
+    return _one(Organization.objects.all(), named, "organization", also=Q(slug=(named or "").lower()))
 
 
 def one_team(organization: Organization, named: str) -> Team:
@@ -38,8 +39,8 @@ def one_user(email: str) -> User:
         raise CommandError(f"Nobody has an account with the address {email}.") from error
 
 
-def _one(rows: QuerySet[T], named: str | None, noun: str) -> T:
-    found = list((rows.filter(_named(named)) if named else rows)[:2])
+def _one(rows: QuerySet[T], named: str | None, noun: str, also: Q | None = None) -> T:
+    found = list((rows.filter(_named(named) | (also or Q())) if named else rows)[:2])
     if len(found) == 1:
         return found[0]
     option = f"--{noun}"

@@ -1,15 +1,19 @@
 """Who is looking at a page, in which organization, and who may look at all."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
 from accounts.models import OrganizationMembership, User
+from accounts.obstacles import obstacle_of, obstacle_page
+from accounts.password_hashing import HashingBusy
 from accounts.principals import principal_of
 from audit.context import Actor, set_actor
+from keyportal.errors import busy
 from keyportal.http import (
     PUBLIC_API_PATHS,
     SIGN_IN_PREFIX,
@@ -26,7 +30,7 @@ V = TypeVar("V", bound=View)
 
 
 def organization_not_required(view: V) -> V:
-    """Mark a view that works for people who are in no organization."""
+    """Mark a view that works for people who are in no organization, or whom theirs does not let in for now."""
     view.organization_required = False  # type: ignore[attr-defined] # a mark, as Django's `login_required` is
     return view
 
@@ -42,6 +46,10 @@ class MemberMiddleware:
             set_actor(Actor(kind="user", id=request.user.pk, label=request.user.email))
             load_membership(request)
         return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Ask for patience where too many passwords are being hashed at this moment."""
+        return busy(request) if isinstance(exception, HashingBusy) else None
 
 
 def load_membership(request: MemberRequest) -> None:
@@ -72,16 +80,29 @@ class SignInRequiredMiddleware:
         # `login_not_required` is Django's mark, which allauth puts on its own views too.
         if not getattr(view, "login_required", True):
             return None
-        has_organization = hasattr(request, "member")
         if is_api(request):
             is_open = request.path_info in PUBLIC_API_PATHS or request.path_info.startswith(SIGN_IN_PREFIX)
-            may_pass = has_organization or is_open
-            return None if may_pass else problem_response(request, Problem("missing_credentials"))
+            return None if is_open else _api_refusal(cast(MemberRequest, request))
         if not request.user.is_authenticated:
             return _ask_for_sign_in(request)
-        if getattr(view, "organization_required", True) and not has_organization:
+        if not getattr(view, "organization_required", True):
+            return None
+        if not hasattr(request, "member"):
             return render(request, "accounts/no_organization.html", status=403)
-        return None
+        return _obstacle_page(cast(MemberRequest, request))
+
+
+def _obstacle_page(request: MemberRequest) -> HttpResponseBase | None:
+    code = obstacle_of(request)
+    return obstacle_page(request, code) if code else None
+
+
+def _api_refusal(request: MemberRequest) -> HttpResponseBase | None:
+    """Return why a session's call is not let through, as a problem; None if it is."""
+    if not hasattr(request, "member"):
+        return problem_response(request, Problem("missing_credentials"))
+    code = obstacle_of(request)
+    return problem_response(request, Problem(code)) if code else None
 
 
 def _ask_for_sign_in(request: PageRequest) -> HttpResponseBase:

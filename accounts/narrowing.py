@@ -25,6 +25,8 @@ def narrowed(principal: Principal, project_id: str) -> Principal:
     project = Project.objects.visible_to(principal).filter(pk=parsed).first()
     if project is None:
         raise Problem("not_found", f"The project of {HEADER} is not one that this key reaches.")
+    if project.archived_at:
+        raise Problem("project_archived")
     if not project.accepts(principal.environment):
         raise Problem("environment_not_accepted")
     return replace(principal, scope="project", team_id=project.team_id, project_id=project.pk)

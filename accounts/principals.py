@@ -54,16 +54,11 @@ class Principal:
         return None if self.service_account_id else self.user_id
 
     @property
-    def sees_organization(self) -> bool:
-        """Whether nothing narrows this principal below its organization."""
-        return self.scope == "org" if self.is_key else self.is_super_admin or self.is_auditor
-
-    @property
-    def team_ids(self) -> frozenset[UUID]:
-        return frozenset({self.team_id}) if self.team_id else frozenset(self.team_roles)
-
-    def team_ids_as(self, role: str) -> frozenset[UUID]:
-        return frozenset(team_id for team_id, held in self.team_roles.items() if held == role)
+    def organization_role(self) -> Role | None:
+        """The role held in the organization itself; a key has its issuer's."""
+        if self.is_super_admin:
+            return Role.SUPER_ADMIN
+        return Role.AUDITOR if self.is_auditor else None
 
     def role_in(self, team_id: UUID | None) -> str | None:
         """Return the role held in a team, or in the organization for None; None where there is no role."""
@@ -72,10 +67,6 @@ class Principal:
         if self.is_super_admin:
             return Role.SUPER_ADMIN.value
         return self.team_roles.get(team_id) if team_id else None
-
-    def administers(self, team_id: UUID | None) -> bool:
-        """Whether the role held there lets a person invite, make projects, and end others' keys."""
-        return self.role_in(team_id) in {Role.SUPER_ADMIN, Role.TEAM_ADMIN}
 
     def require(self, permission: str) -> None:
         """Stop a key that lacks a permission; a person's rights are decided by what they can see.

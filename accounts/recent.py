@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
+from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
 from django.conf import settings
 from django.http import HttpResponse
@@ -28,12 +29,13 @@ def is_sign_in_recent(request: MemberRequest | ApiRequest) -> bool:
 
 def ask_again(user: User, *, back_to: str) -> HttpResponse:
     """Send someone to where they prove who they are, and from there to a page."""
-    name = "account_reauthenticate" if user.has_usable_password() else "sign-in-again"
-    return redirect(f"{reverse(name)}?{urlencode({'next': back_to})}")
+    ways = get_adapter().get_reauthentication_methods(user)
+    page = ways[0]["url"] if ways else reverse("sign-in-again")
+    return redirect(f"{page}?{urlencode({'next': back_to})}")
 
 
 def recent_sign_in_required(*, keep: Sequence[str] = ()) -> Callable[[View[P]], View[P]]:
-    """Ask for the password again, or for a new sign-in at the provider where there is none, and then come back.
+    """Ask anew for what the person has: password, passkey, code or provider; and then come back.
 
     :param keep: the fields of the view's form that its address can prefill, so that nothing is typed twice. Nothing
         of the request is stored meanwhile: the rest of it may hold a password, or somebody's key.

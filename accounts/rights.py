@@ -1,18 +1,20 @@
 """Who may do what: the one table from which pages, endpoints, their tests and docs/roles.md are made.
 
 A right is asked for in a team, or in the organization. What a key may do is narrowed further by its permissions and
-its scope; what may be done to one's own keys and account is everyone's and stands at the end of the table.
+its scope. What everyone may do with their own account and the keys they issued is in no table.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from accounts.models import Role
-from accounts.principals import Principal
+from accounts.roles import Role
+
+if TYPE_CHECKING:
+    from accounts.principals import Principal
 
 
 class Right(StrEnum):
@@ -59,7 +61,7 @@ _TEAM = _ADMINS | {Role.DEVELOPER}
 
 RULES: Final[Mapping[Right, Rule]] = MappingProxyType(
     {
-        Right.ORGANIZATION_SEE: Rule("See all teams, projects and keys of the organization.", _READERS),
+        Right.ORGANIZATION_SEE: Rule("See the organization's own keys, and its policies.", _READERS),
         Right.ORGANIZATION_CHANGE: Rule("Change the organization's name and settings.", _SUPER, is_for_keys=False),
         Right.SECURITY_CHANGE: Rule(
             "Change how people have to sign in, its domains and groups.", _SUPER, is_for_keys=False
@@ -86,18 +88,64 @@ RULES: Final[Mapping[Right, Rule]] = MappingProxyType(
             "Issue keys of a team; rotate and end those of the team and its projects.", _ADMINS, True
         ),
         Right.PROJECT_KEYS_SEE: Rule("See the keys of a team's projects.", _READERS | _TEAM, True),
-        Right.PROJECT_KEYS_ISSUE: Rule("Issue keys of a team's projects, and end one's own.", _TEAM, True),
+        Right.PROJECT_KEYS_ISSUE: Rule(
+            "Issue keys of a team's projects; rotate and end the keys that one issued there.", _TEAM, True
+        ),
         Right.TEAM_AUDIT_SEE: Rule("Read the audit log of a team.", _READERS | _ADMINS, True),
     }
 )
 
 
-def holds(principal: Principal, right: Right, team_id: UUID | None = None) -> bool:
-    """Say whether a caller has a right, in a team of their organization where it is asked for in one."""
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where someone has a right: in all of their organization, or in some of its teams; false for nowhere."""
+
+    is_everywhere: bool = False
+    team_ids: frozenset[UUID] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.is_everywhere or bool(self.team_ids)
+
+
+_EVERYWHERE, _NOWHERE = Reach(is_everywhere=True), Reach()
+
+
+def reach(principal: "Principal", right: Right) -> Reach:
+    """Return where a caller has a right, within their organization; for a key, within its scope too."""
     rule = RULES[right]
     if principal.is_key and not rule.is_for_keys:
-        return False
-    if principal.is_auditor:
-        return Role.AUDITOR in rule.roles
-    role = principal.role_in(team_id if rule.is_of_team else None)
-    return role is not None and role in rule.roles
+        return _NOWHERE
+    is_narrow = principal.is_key and principal.scope != "org"
+    if principal.organization_role in rule.roles and not is_narrow:
+        return _EVERYWHERE
+    if not rule.is_of_team:
+        return _NOWHERE
+    team_ids = {principal.team_id} if is_narrow else principal.team_roles
+    return Reach(team_ids=frozenset(team_id for team_id in team_ids if team_id and _is_held(principal, rule, team_id)))
+
+
+def holds(principal: "Principal", right: Right, team_id: UUID | None = None) -> bool:
+    """Say whether a caller has a right: in a team of their organization, or in the organization itself for None."""
+    found = reach(principal, right)
+    return found.is_everywhere or team_id in found.team_ids
+
+
+def _is_held(principal: "Principal", rule: Rule, team_id: UUID) -> bool:
+    return principal.role_in(team_id) in rule.roles
+
+
+def as_table() -> str:
+    """Return the table of docs/roles.md: what each role may do, in Markdown."""
+    roles = [Role.SUPER_ADMIN, Role.AUDITOR, Role.TEAM_ADMIN, Role.DEVELOPER, Role.MEMBER]
+    lines = [
+        f"| Right | What it allows | {' | '.join(role.label for role in roles)} | Keys |",
+        f"|---|---|{':-:|' * len(roles)}:-:|",
+    ]
+    for right, rule in RULES.items():
+        cells = [("team" if _is_of_a_team(role) else "yes") if role in rule.roles else "" for role in roles]
+        lines.append(f"| `{right}` | {rule.sentence} | {' | '.join(cells)} | {'yes' if rule.is_for_keys else ''} |")
+    return "\n".join(lines)
+
+
+def _is_of_a_team(role: Role) -> bool:
+    return role in {Role.TEAM_ADMIN, Role.DEVELOPER}

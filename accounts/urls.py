@@ -1,56 +1,42 @@
 """Addresses of people, teams and projects, and those of allauth's pages that keyportal has."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-
-import structlog
 from allauth.account import views as account
 from allauth.socialaccount import views as social
-from allauth.urls import build_provider_urlpatterns
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
-from django.shortcuts import render
-from django.urls import URLPattern, URLResolver, path, re_path
-from requests import RequestException
+from django.urls import path, re_path
 
 from accounts.middleware import organization_not_required
-from accounts.recent import recent_sign_in_required
-from accounts.views import entrance, invitations, service_accounts, teams
-
-log = structlog.get_logger("accounts")
-View = Callable[..., HttpResponseBase]
-
-
-def tolerant(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URLResolver]:
-    """Answer with allauth's own page where a provider cannot be reached."""
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            tolerant(pattern.url_patterns)
-        else:
-            pattern.callback = _attempted(pattern.callback)
-    return patterns
-
-
-def _attempted(view: View) -> View:
-    @wraps(view)
-    def attempted(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            return view(request, *args, **kwargs)
-        except RequestException:
-            log.exception("provider.unreachable")
-            return render(request, "socialaccount/authentication_error.html", status=503)
-
-    return organization_not_required(attempted)
-
+from accounts.security import OIDC
+from accounts.views import (
+    demo_outbox,
+    email,
+    entrance,
+    factors,
+    invitations,
+    joining,
+    organizations,
+    people,
+    preferences,
+    profile,
+    providers,
+    security,
+    service_accounts,
+    sessions,
+    sign_in,
+    teams,
+)
 
 urlpatterns = [
     path("setup/", entrance.setup_needed, name="setup-needed"),
     path("setup/<str:token>/", entrance.setup, name="setup"),
-    path("invitations/", invitations.invitation_accept, name="invitation-accept"),
-    path("invitations/<str:token>/", invitations.invitation_open, name="invitation-open"),
+    path("invitations/", joining.invitation_accept, name="invitation-accept"),
+    path("people/", people.people_list, name="people-list"),
+    path("people/invite/", invitations.people_invite, name="people-invite"),
+    path("invitations/<uuid:invitation_id>/resend/", invitations.invitation_resend, name="invitation-resend"),
+    path("invitations/<uuid:invitation_id>/withdraw/", invitations.invitation_withdraw, name="invitation-withdraw"),
+    path("invitations/<str:token>/", joining.invitation_open, name="invitation-open"),
     path("teams/", teams.team_list, name="team-list"),
     path("teams/new/", teams.team_create, name="team-create"),
+    path("teams/<uuid:team_id>/rename/", teams.team_rename, name="team-rename"),
     path("teams/<uuid:team_id>/invite/", invitations.invitation_create, name="invitation-create"),
     path(
         "teams/<uuid:team_id>/service-accounts/new/",
@@ -62,6 +48,14 @@ urlpatterns = [
     ),
     path("projects/", teams.project_list, name="project-list"),
     path("projects/new/", teams.project_create, name="project-create"),
+    path("projects/<uuid:project_id>/rename/", teams.project_rename, name="project-rename"),
+    path("settings/organization/", organizations.organization_settings, name="organization-settings"),
+    path("settings/security/", security.security_change, name="security-change"),
+    path("settings/security/apply/", security.security_apply, name="security-apply"),
+    path("settings/security/domains/new/", security.domain_claim, name="domain-claim"),
+    path("settings/security/domains/remove/", security.domain_release, name="domain-release"),
+    path("settings/security/groups/new/", security.group_map, name="group-map"),
+    path("settings/security/groups/remove/", security.group_unmap, name="group-unmap"),
     path("organization/switch/", entrance.organization_switch, name="organization-switch"),
     path("theme/", entrance.theme_set, name="theme-set"),
     path("account/confirm/", entrance.sign_in_again, name="sign-in-again"),
@@ -69,19 +63,26 @@ urlpatterns = [
     path("account/sign-out/", organization_not_required(account.logout), name="account_logout"),
     path("account/inactive/", organization_not_required(account.account_inactive), name="account_inactive"),
     path("account/reauthenticate/", organization_not_required(account.reauthenticate), name="account_reauthenticate"),
-    path(
-        "account/password/change/", organization_not_required(account.password_change), name="account_change_password"
-    ),
-    path(
-        "account/password/set/",
-        organization_not_required(recent_sign_in_required()(account.password_set)),
-        name="account_set_password",
-    ),
+    path("account/profile/", profile.account_profile, name="account-profile"),
+    path("account/email/", email.account_email, name="account-email"),
+    path("account/email/change/", email.email_change, name="email-change"),
+    path("account/email/cancel/", email.email_change_cancel, name="email-change-cancel"),
+    path("account/email/confirm/", email.email_confirm, name="email-confirm"),
+    path("account/email/confirm/<str:token>/", email.email_confirm_open, name="email-confirm-open"),
+    path("account/sessions/", sessions.session_list, name="session-list"),
+    path("account/sessions/end-others/", sessions.session_end_others, name="session-end-others"),
+    path("account/sessions/<int:session_id>/end/", sessions.session_end, name="session-end"),
+    path("account/preferences/", preferences.account_preferences, name="account-preferences"),
+    path("unsubscribe/<str:token>/", preferences.unsubscribe, name="unsubscribe"),
+    path("demo/outbox/", demo_outbox.demo_outbox, name="demo-outbox"),
+    path("account/habits/", profile.account_habits, name="account-habits"),
+    path("account/password/change/", sign_in.password_change, name="account_change_password"),
+    path("account/password/set/", sign_in.password_set, name="account_set_password"),
     path("account/password/reset/", organization_not_required(account.password_reset), name="account_reset_password"),
     path("account/password/reset/done/", account.password_reset_done, name="account_reset_password_done"),
     re_path(
         r"^account/password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
-        organization_not_required(account.password_reset_from_key),
+        sign_in.password_reset_from_key,
         name="account_reset_password_from_key",
     ),
     path(
@@ -89,9 +90,31 @@ urlpatterns = [
         account.password_reset_from_key_done,
         name="account_reset_password_from_key_done",
     ),
-    path("account/connections/", organization_not_required(social.connections), name="socialaccount_connections"),
+    path("account/sign-in/passkey/", factors.passkey_sign_in, name="mfa_login_webauthn"),
+    path("account/sign-in/second-step/", factors.second_step, name="mfa_authenticate"),
+    path("account/reauthenticate/code/", factors.confirm_by_code, name="mfa_reauthenticate"),
+    path("account/reauthenticate/passkey/", factors.confirm_by_passkey, name="mfa_reauthenticate_webauthn"),
+    path("account/factors/", factors.factor_list, name="mfa_index"),
+    path("account/factors/app/add/", factors.app_add, name="mfa_activate_totp"),
+    path("account/factors/app/remove/", factors.app_remove, name="mfa_deactivate_totp"),
+    path("account/factors/passkeys/add/", factors.passkey_add, name="mfa_add_webauthn"),
+    path("account/factors/passkeys/<int:factor_id>/rename/", factors.passkey_rename, name="mfa_edit_webauthn"),
+    path("account/factors/passkeys/<int:factor_id>/remove/", factors.passkey_remove, name="mfa_remove_webauthn"),
+    path("account/factors/codes/new/", factors.recovery_codes_generate, name="mfa_generate_recovery_codes"),
+    path("account/connections/", sign_in.sign_in_methods, name="socialaccount_connections"),
     path("account/connections/cancelled/", social.login_cancelled, name="socialaccount_login_cancelled"),
     path("account/connections/error/", social.login_error, name="socialaccount_login_error"),
-    path("account/connections/signup/", organization_not_required(social.signup), name="socialaccount_signup"),
-    *tolerant(build_provider_urlpatterns()),
+    path("account/connections/signup/", providers.sign_up_closed, name="socialaccount_signup"),
+    path("github/login/", providers.provider_login, {"kind": "github"}, name="github_login"),
+    path("github/login/callback/", providers.provider_callback, {"kind": "github"}, name="github_callback"),
+    path("google/login/", providers.provider_login, {"kind": "google"}, name="google_login"),
+    path("google/login/callback/", providers.provider_callback, {"kind": "google"}, name="google_callback"),
+    path("oidc/<slug:provider_id>/login/", providers.provider_login, {"kind": OIDC}, name="openid_connect_login"),
+    path(
+        "oidc/<slug:provider_id>/login/callback/",
+        providers.provider_callback,
+        {"kind": OIDC},
+        name="openid_connect_callback",
+    ),
+    path("settings/sign-in/", providers.sign_in_methods, name="sign-in-methods"),
 ]

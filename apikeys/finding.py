@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import Count, F, Q
 
 from accounts.principals import Principal
+from accounts.rights import Right, holds
 from apikeys.filters import KeyFilter
 from apikeys.models import UNUSED_AFTER, ApiKey, ApiKeyQuerySet
 from apikeys.models.conditions import attention_reasons, filter_condition, filter_parts, state_condition, state_parts
@@ -73,7 +74,7 @@ def search_of(
     return Search(
         keys=ApiKey.objects.visible_to(principal),
         organization_id=principal.organization_id,
-        is_everything=principal.is_super_admin and principal.sees_organization,
+        is_everything=holds(principal, Right.ORGANIZATION_SEE),
         asked=asked,
         at=at,
         unused_after=unused_after,

@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from accounts.models import Project, Team
 from accounts.principals import Principal
+from accounts.rights import Right, holds, reach
 from apikeys.models import ApiKey
 
 
@@ -50,8 +51,8 @@ def first_steps(principal: Principal, *, is_issuer: bool) -> list[Step]:
             "",
         ),
     ]
-    if not principal.is_super_admin:
-        return steps if Team.objects.administered_by(principal).exists() else steps[1:]
+    if not holds(principal, Right.TEAMS_CREATE):
+        return steps if reach(principal, Right.PROJECTS_MANAGE) else steps[1:]
     team = Step(
         teams.exists(),
         "Create a team",

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from django.db.models import Count
 
-from accounts.models import User
+from accounts.models import Team, User
 from accounts.principals import Principal
 from apikeys.models import ApiKey, ApiKeyQuerySet
-from apikeys.permissions import ALL, Catalogue, role_now
+from apikeys.permissions import ALL, AUDITOR, Catalogue, role_now
 from apikeys.rules import rules_of
 
 
@@ -81,9 +81,18 @@ class Costs:
 
 
 def live_keys_of(person: User, principal: Principal, *, at: datetime) -> ApiKeyQuerySet:
-    """Return the keys that act for a person, where the caller administers, newest first."""
-    keys = ApiKey.objects.administered_by(principal).filter(issuer=person).acting_for_issuer().active(at=at)
-    return keys.with_places().with_roles().newest_first()
+    """Return the keys that act for a person, where the caller manages keys, newest first."""
+    return _live(ApiKey.objects.administered_by(principal), person, at)
+
+
+def seen_keys_of(person: User, principal: Principal, *, at: datetime) -> ApiKeyQuerySet:
+    """Return the keys that act for a person, where the caller sees keys, newest first."""
+    return _live(ApiKey.objects.overseen_by(principal), person, at)
+
+
+def _live(keys: ApiKeyQuerySet, person: User, at: datetime) -> ApiKeyQuerySet:
+    mine = keys.filter(issuer=person).acting_for_issuer().active(at=at)
+    return mine.with_places().with_roles().newest_first()
 
 
 def now(keys: Iterable[ApiKey], principal: Principal) -> list[PersonKey]:
@@ -128,6 +137,21 @@ def costs(keys: ApiKeyQuerySet, principal: Principal, change: Change) -> Costs:
         Cost(refused.count, [key for key in shown if key.is_refused]),
         Cost(narrowed.count, [key for key in shown if not key.is_refused]),
     )
+
+
+def after_move(keys: ApiKeyQuerySet, team: Team, principal: Principal) -> list[PersonKey]:
+    """Return what the keys of a project could do if it were another team's, against what they may do now."""
+    catalogue = rules_of(principal.organization_id).catalogue
+    roles = dict(team.memberships.values_list("membership__user_id", "role"))
+    return [
+        _person_key(
+            key,
+            catalogue,
+            _effective(key, catalogue, roles_of(key)),
+            Roles(roles_of(key).organization, roles.get(key.issuer_id)),
+        )
+        for key in keys.with_places().with_roles()
+    ]
 
 
 class _Affected:
@@ -184,10 +208,10 @@ def in_team(team_id: UUID, role: str | None) -> Change:
 
 
 def in_organization(role: str | None) -> Change:
-    """The person gets another role in the organization, or none: they leave it, and all of its teams."""
+    """The person gets another role in the organization, or none: they leave it. That, or an auditor, is in no team."""
 
     def change(_ruling_team_id: UUID | None, now: Roles) -> Roles:
-        return Roles(role, now.team if role else None)
+        return Roles(role, now.team if role not in {None, AUDITOR} else None)
 
     return change
 
@@ -205,7 +229,7 @@ def _effective(api_key: ApiKey, catalogue: Catalogue, roles: Roles) -> frozenset
 
 def _is_refused(api_key: ApiKey, roles: Roles) -> bool:
     """Say whether a key is refused because its issuer is gone, as its verification does."""
-    if roles.organization is None or not api_key.issuer.is_active:
+    if roles.organization in {None, AUDITOR} or not api_key.issuer.is_active:
         return True
     role = role_now(account=None, organization=roles.organization, team=roles.team)
     return api_key.scope != ApiKey.Scope.ORG and role is None

@@ -13,6 +13,8 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final
 
+# A role that grants nothing, whatever else is held.
+AUDITOR: Final = "auditor"
 ALL: Final = "*"  # whatever the issuer's role allows, now
 
 
@@ -290,14 +292,14 @@ def role_now(*, account: str | None, organization: str | None, team: str | None)
     """Return the role with which a key acts: its service account's (T21), or that of its issuer where it acts (T5).
 
     :param account: the role of the service account that it acts for, if it does.
-    :param organization: its issuer's role in the organization, if they are in it.
+    :param organization: its issuer's role in the organization, if they are in it; an auditor's keys may do nothing.
     :param team: its issuer's role in the team that rules over it, if they are in it.
     """
     if account:
         return Role(account)
     if organization == Role.SUPER_ADMIN:
         return Role.SUPER_ADMIN
-    return Role(team) if organization and team else None
+    return Role(team) if team and organization not in {None, AUDITOR} else None
 
 
 def may_issue_scope(scope: str, role: Role | None, *, issuers: Mapping[str, Role] = _ISSUERS) -> bool:

@@ -20,7 +20,7 @@ from apikeys import limits as limiting
 from apikeys.limits import Limits
 from apikeys.models import PRESENTED, ApiKey
 from apikeys.networks import NetworkPolicy, is_inside
-from apikeys.permissions import Catalogue, Role, role_now
+from apikeys.permissions import AUDITOR, Catalogue, Role, role_now
 from audit.context import Actor
 
 # Rows whose meaning is remembered, about 4 kB each.
@@ -68,6 +68,8 @@ class PresentedKey:
     is_service_account_stopped: bool = False
     is_organization_suspended: bool = False
     is_environment_accepted: bool = True
+    is_project_archived: bool = False
+    is_team_archived: bool = False
     is_unused_successor: bool = False
 
     @cached_property
@@ -252,6 +254,8 @@ def _understood(vendor: str, row: tuple[Any, ...]) -> PresentedKey:
         is_service_account_stopped=found["service_account__stopped_at"] is not None,
         is_organization_suspended=found["organization__suspended_at"] is not None,
         is_environment_accepted=found["project__environments"] in {None, "any", found["environment"]},
+        is_project_archived=found["project__archived_at"] is not None,
+        is_team_archived=found["team__archived_at"] is not None,
         is_unused_successor=bool(found["is_unused_successor"]),
     )
 
@@ -263,6 +267,6 @@ def _is_issuer_gone(found: dict[str, Any], role: Role | None) -> bool:
     """
     if found["service_account_id"]:
         return False
-    if not found["issuer__is_active"] or found["organization_role"] is None:
+    if not found["issuer__is_active"] or found["organization_role"] in {None, AUDITOR}:
         return True
     return found["scope"] != "org" and role is None

@@ -6,7 +6,7 @@ from uuid import UUID
 from accounts.models import Organization
 from apikeys.models import ApiKey, Policy
 from apikeys.networks import NetworkPolicy
-from apikeys.permissions import Catalogue, Role, role_now
+from apikeys.permissions import AUDITOR, Catalogue, Role, role_now
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def is_issuer_gone(api_key: ApiKey) -> bool:
     """
     if api_key.service_account_id:
         return False
-    is_member = api_key.organization_role is not None  # type: ignore[attr-defined] # annotated by `with_roles`
-    if not (api_key.issuer.is_active and is_member):
+    role: str | None = api_key.organization_role  # type: ignore[attr-defined] # annotated by `with_roles`
+    # An auditor stands behind no key, though they are a member.
+    if not api_key.issuer.is_active or role in {None, AUDITOR}:
         return True
     return api_key.scope != ApiKey.Scope.ORG and role_of(api_key) is None

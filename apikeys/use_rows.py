@@ -37,6 +37,8 @@ REASONS: Mapping[str, str] = {
     Outcome.SERVICE_ACCOUNT_STOPPED: "Its service account was stopped",
     Outcome.ORGANIZATION_SUSPENDED: "The organization was suspended",
     Outcome.NETWORK_NOT_ALLOWED: "From outside the networks it may come from",
+    Outcome.PROJECT_ARCHIVED: "Its project is archived",
+    Outcome.TEAM_ARCHIVED: "Its team is archived",
     Outcome.ENVIRONMENT_NOT_ACCEPTED: "The project does not accept its environment",
     SECRET_KEY_IN_BROWSER: "A secret key, and it came from a browser",
     ORIGIN_NOT_ALLOWED: "From a page whose origin it does not allow",

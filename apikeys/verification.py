@@ -40,6 +40,8 @@ class Outcome(StrEnum):
     SERVICE_ACCOUNT_STOPPED = "service_account_stopped"
     ORGANIZATION_SUSPENDED = "organization_suspended"
     NETWORK_NOT_ALLOWED = "network_not_allowed"
+    PROJECT_ARCHIVED = "project_archived"
+    TEAM_ARCHIVED = "team_archived"
     ENVIRONMENT_NOT_ACCEPTED = "environment_not_accepted"
     UNAVAILABLE = "verification_unavailable"
 
@@ -295,6 +297,8 @@ def _obstacle(key: PresentedKey) -> Outcome | None:
         (Outcome.SERVICE_ACCOUNT_STOPPED, key.is_service_account_stopped),
         (Outcome.ISSUER_GONE, key.is_issuer_gone),
         (Outcome.ORGANIZATION_SUSPENDED, key.is_organization_suspended),
+        (Outcome.PROJECT_ARCHIVED, key.is_project_archived),
+        (Outcome.TEAM_ARCHIVED, key.is_team_archived),
         (Outcome.ENVIRONMENT_NOT_ACCEPTED, not key.is_environment_accepted),
     )
     return next((outcome for outcome, holds in found if holds), None)

@@ -20,6 +20,7 @@ from accounts.api.projects import router as projects_router
 from accounts.api.service_accounts import router as service_accounts_router
 from accounts.api.tokens import router as tokens_router
 from accounts.narrowing import META_NAME, narrowed
+from accounts.password_hashing import HashingBusy
 from accounts.principals import Principal
 from apikeys.actions import Refused
 from apikeys.api.catalogue import router as catalogue_router
@@ -162,6 +163,11 @@ def on_refused(request: ApiRequest, refused: Refused) -> HttpResponse:
 @api.exception_handler(HashingUnavailable)
 def on_hashing_unavailable(request: ApiRequest, error: HashingUnavailable) -> HttpResponse:
     return problem_response(request, Problem("unavailable"))
+
+
+@api.exception_handler(HashingBusy)
+def on_hashing_busy(request: ApiRequest, error: HashingBusy) -> HttpResponse:
+    return errors.busy(request)
 
 
 @api.exception_handler(Http404)

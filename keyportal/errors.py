@@ -12,6 +12,9 @@ from django.shortcuts import render
 from keyportal.http import Problem, is_api, problem_response
 
 WRONG_HOST = "The portal does not answer under this host name. Its operator sets the right one with KEYPORTAL_URL."
+# No throttle of a way in is closed for longer.
+THROTTLED_SECONDS = "300"
+BUSY_SECONDS = "5"
 log = structlog.get_logger("keyportal.errors")
 
 
@@ -39,6 +42,24 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         HTTPStatus.FORBIDDEN,
         reason="The form was open for too long, or cookies are off. Go back, reload the page and send it again.",
     )
+
+
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    """Answer a throttled way in. It says nothing of the account: not even whether there is one."""
+    response = _answer(request, "too_many_sign_ins", HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = THROTTLED_SECONDS
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def busy(request: HttpRequest) -> HttpResponse:
+    """Answer where a password could not be checked for want of a turn, which says nothing about the password."""
+    if is_api(request):
+        return problem_response(request, Problem("unavailable"))
+    response = render(request, "503.html", status=HTTPStatus.SERVICE_UNAVAILABLE)
+    response["Retry-After"] = BUSY_SECONDS
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -173,13 +173,17 @@ def post_fork(_server: Arbiter, worker: Worker) -> None:
 
 
 def post_worker_init(_worker: Worker) -> None:
-    """Leave a terminal's signals to the master, which passes them on.
+    """Send what mail others have left, and leave a terminal's signals to the master, which passes them on.
 
     A terminal sends them to every process. A gthread worker that meets Ctrl-C twice, from the terminal and
     from the master, can stop inside its own handler for a lock it holds, and hang until it is killed.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # Loaded with the application, and not before its settings are.
+    from accounts.mailing import job
+
+    job.begin()
 
 
 def child_exit(_server: Arbiter, worker: Worker) -> None:

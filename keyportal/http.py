@@ -131,6 +131,21 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "The service account of this API key was stopped",
         "All keys of the account ended with it, for good. Issue a new key, for another account or a person.",
     ),
+    "social_sign_in_required": ProblemType(
+        403,
+        "The organization asks for a sign-in through a provider",
+        "Sign in again through a provider that is connected to your account, not with a password or a passkey.",
+    ),
+    "domain_not_allowed": ProblemType(
+        403,
+        "The organization does not take sign-ins with this address",
+        "Sign in with a verified address of one of the organization's domains; its page in the portal names them.",
+    ),
+    "second_factor_required": ProblemType(
+        403,
+        "The organization asks for a second factor",
+        "Set one up in the portal, under your account, then send the request again.",
+    ),
     "organization_suspended": ProblemType(
         401, "The organization of this API key is suspended", "Ask the organization's super admin."
     ),
@@ -167,6 +182,22 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "Pages of this origin may not use this API key",
         "A publishable key names the origins whose pages may use it. "
         "Use the key of this page, or issue one that names this origin.",
+    ),
+    "project_archived": ProblemType(
+        403,
+        "The project is archived",
+        "Nothing is wrong with the key: its project takes no calls, and gets no new keys, until an admin of the team "
+        "restores it.",
+    ),
+    "team_archived": ProblemType(
+        403,
+        "The team is archived",
+        "Nothing is wrong with the key: its team takes no calls, and gets no new keys, until a super admin restores it.",
+    ),
+    "project_has_account_keys": ProblemType(
+        409,
+        "Keys of the project act for service accounts of its team",
+        "Service accounts do not go along to another team. Revoke those keys first.",
     ),
     "environment_not_accepted": ProblemType(
         403,
@@ -236,6 +267,9 @@ PROBLEMS: Mapping[str, ProblemType] = {
         409,
         "Other keys pass the filter now than in the preview",
         "Nothing was done. Ask for the preview again, look at it, and send its digest.",
+    ),
+    "keys_remain": ProblemType(
+        409, "Keys still work because of this account", "Hand them over or revoke them first."
     ),
     "key_not_active": ProblemType(
         409, "This API key has ended", "There is nothing to change about it. Issue a new one where it is still wanted."

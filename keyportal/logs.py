@@ -131,5 +131,7 @@ def logging_config(*, level: str) -> dict[str, Any]:
             "django.request": {"level": "CRITICAL"},
             "django.security": {"level": "CRITICAL"},
             "django.server": {"level": "CRITICAL"},
+            # It tells the id of every passkey; that one was added or used is on record.
+            "fido2": {"level": "WARNING"},
         },
     }

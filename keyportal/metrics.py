@@ -60,6 +60,13 @@ USES_WRITTEN = Counter("keyportal_uses_written_total", "Uses of keys that were w
 USES_LOST = Counter(
     "keyportal_uses_lost_total", "Uses of keys that could not be written and were given up.", registry=REGISTRY
 )
+MAILS_SENT = Counter("keyportal_mails_sent_total", "Mails that were handed over.", registry=REGISTRY)
+MAIL_FAILURES = Counter(
+    "keyportal_mail_failures_total", "Tries to hand over a mail that failed; most are tried again.", registry=REGISTRY
+)
+MAILS_GIVEN_UP = Counter(
+    "keyportal_mails_given_up_total", "Mails that could not be handed over and were given up.", registry=REGISTRY
+)
 REQUEST_SECONDS = Histogram(
     "keyportal_request_seconds",
     "How long requests took, by kind and by class of status.",

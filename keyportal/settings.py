@@ -132,8 +132,12 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "keyportal.middleware.HtmxRedirectMiddleware",
+    "accounts.answers.FormAnswerMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.known_devices.DeviceMiddleware",
     "accounts.middleware.MemberMiddleware",
+    "accounts.timezones.TimeZoneMiddleware",
+    "accounts.activity.ActivityMiddleware",
     "accounts.middleware.SignInRequiredMiddleware",
 ]
 ROOT_URLCONF = "keyportal.urls"
@@ -171,17 +175,20 @@ STORAGES = {
 # People and their sessions.
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["accounts.password_hashing.BoundedArgon2PasswordHasher"]
+# One run takes this much for a moment, and so many go on at once in a process: what may be asked of its memory.
+KEYPORTAL_PASSWORD_MEMORY_KIB = env.whole("KEYPORTAL_PASSWORD_MEMORY_KIB", default=19456, least=8, most=1024 * 1024)
+KEYPORTAL_PASSWORD_TIME = env.whole("KEYPORTAL_PASSWORD_TIME", default=2, least=1, most=100)
+KEYPORTAL_PASSWORD_PERMITS = env.whole("KEYPORTAL_PASSWORD_PERMITS", default=2, least=1)
+KEYPORTAL_PASSWORD_WAIT_MS = env.whole("KEYPORTAL_PASSWORD_WAIT_MS", default=2000, least=0)
+# The link of a mail, in seconds.
+PASSWORD_RESET_TIMEOUT = 3600
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
         "OPTIONS": {"user_attributes": ("email", "name")},
     },
-    {
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        # NIST SP 800-63B-4 §3.1.1.2: fifteen where the password is the only factor.
-        "OPTIONS": {"min_length": 15},
-    },
+    {"NAME": "accounts.passwords.MinimumLengthValidator"},
     {"NAME": "accounts.passwords.MaximumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
@@ -196,7 +203,11 @@ CSRF_FAILURE_VIEW = "keyportal.errors.csrf_failure"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
-ACCOUNT_FORMS = {"reset_password": "accounts.forms.ResetPasswordForm"}
+ACCOUNT_FORMS = {
+    "change_password": "accounts.forms.passwords.ChangePasswordForm",
+    "reset_password": "accounts.forms.passwords.ResetPasswordForm",
+    "reset_password_from_key": "accounts.forms.passwords.ResetPasswordKeyForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -204,6 +215,20 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+# Its own would also read the table of addresses, which differs between those who have an account and those who do not.
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 - a class
+# docs/security.md tells these; none is closed for longer than five minutes.
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    # Wrong passwords: of an address, of an account from one address, and of an account from addresses unknown to it.
+    "login_failed": "10/m/ip,5/5m/key",
+    "login_failed_anywhere": "15/5m/key",
+    "reauthenticate": "10/m/user",
+    "change_password": "5/m/user",
+    "reset_password": "10/m/ip,3/5m/key",
+    "reset_password_from_key": "10/m/ip",
+    "signup": "10/m/ip",
+}
 ACCOUNT_SESSION_REMEMBER = True
 # Second factors, sessions, and bearer tokens of people.
 MFA_ADAPTER = "accounts.adapters.FactorAdapter"
@@ -211,10 +236,14 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 # Where no mail is sent, nobody's address is verified; a second factor does not wait for that.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
-MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_TOTP_ISSUER = "keyportal"
-# Browsers let passkeys be made on this machine's own name without TLS, and nowhere else.
-MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not IS_HTTPS
+# A clock may be half a minute off (RFC 6238 §5.2). Each code is good once all the same.
+MFA_TOTP_TOLERANCE = 1
+MFA_FORMS = {
+    "authenticate_webauthn": "accounts.forms.factors.UsePasskeyForm",
+    "login_webauthn": "accounts.forms.factors.PasskeySignInForm",
+    "reauthenticate_webauthn": "accounts.forms.factors.ConfirmByPasskeyForm",
+}
 HEADLESS_CLIENTS = ["app"]
 HEADLESS_TOKEN_STRATEGY = "allauth.headless.tokens.strategies.jwt.JWTTokenStrategy"  # noqa: S105 - a class
 HEADLESS_JWT_ALGORITHM = "HS256"
@@ -229,15 +258,19 @@ SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_LOGIN_ON_GET = False
 SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {}
 # Chromium applies form-action to where a posted form is redirected, so each provider is named.
-_provider_origins: list[str] = []
-for _name, _origin in {"github": "https://github.com", "google": "https://accounts.google.com"}.items():
+_provider_urls: list[str] = []
+_github_url = env.web_address("KEYPORTAL_GITHUB_URL", default="https://github.com")
+for _name, _server in {"github": _github_url, "google": "https://accounts.google.com"}.items():
     if _client_id := env.str(f"KEYPORTAL_{_name.upper()}_CLIENT_ID", default=""):
         INSTALLED_APPS.append(f"allauth.socialaccount.providers.{_name}")
         SOCIALACCOUNT_PROVIDERS[_name] = {
             "APPS": [{"client_id": _client_id, "secret": env.str(f"KEYPORTAL_{_name.upper()}_CLIENT_SECRET")}],
             "OAUTH_PKCE_ENABLED": True,
         }
-        _provider_origins.append(_origin)
+        _provider_urls.append(_server)
+if "github" in SOCIALACCOUNT_PROVIDERS and _github_url != "https://github.com":
+    # A GitHub Enterprise Server of one's own.
+    SOCIALACCOUNT_PROVIDERS["github"]["GITHUB_URL"] = _github_url
 if _oidc := env.list("KEYPORTAL_OIDC", default=[]):
     INSTALLED_APPS.append("allauth.socialaccount.providers.openid_connect")
     SOCIALACCOUNT_PROVIDERS["openid_connect"] = {"APPS": [], "OAUTH_PKCE_ENABLED": True}
@@ -247,22 +280,37 @@ if _oidc := env.list("KEYPORTAL_OIDC", default=[]):
                 "KEYPORTAL_OIDC must list ids of a-z, 0-9 and -, each once, and neither github nor google"
             )
         _prefix = f"KEYPORTAL_OIDC_{_name.upper().replace('-', '_')}"
-        _server = env.str(f"{_prefix}_URL")
+        _server = env.web_address(f"{_prefix}_URL")
         SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"].append(
             {
                 "provider_id": _name,
                 "name": env.str(f"{_prefix}_NAME", default=_name),
                 "client_id": env.str(f"{_prefix}_CLIENT_ID"),
                 "secret": env.str(f"{_prefix}_CLIENT_SECRET"),
-                "settings": {"server_url": _server},
+                "settings": {
+                    "server_url": _server,
+                    # Which claim lists a person's groups, and what has to be asked for to get it.
+                    "groups_claim": env.str(f"{_prefix}_GROUPS_CLAIM", default="groups"),
+                    "scope": ["openid", "profile", "email", *env.list(f"{_prefix}_SCOPES", default=[])],
+                },
             }
         )
-        _provider_origins.append("{0.scheme}://{0.netloc}".format(urlsplit(_server)))
+        _provider_urls += [_server, *env.web_addresses(f"{_prefix}_ORIGINS")]
+_provider_origins = dict.fromkeys("{0.scheme}://{0.netloc}".format(urlsplit(_url)) for _url in _provider_urls)
 
-EMAIL_URL = env.str("EMAIL_URL", default="consolemail://")
-globals().update(env.mail(EMAIL_URL))
-# Seconds; a mail server that is away must not hold the threads.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+KEYPORTAL_ANYMAIL = env.str("KEYPORTAL_ANYMAIL", default="").lower()
+if EMAIL_URL and KEYPORTAL_ANYMAIL:
+    raise ImproperlyConfigured("Set EMAIL_URL or KEYPORTAL_ANYMAIL, not both: mail goes one way")
+globals().update(env.anymail(KEYPORTAL_ANYMAIL) if KEYPORTAL_ANYMAIL else env.mail(EMAIL_URL or "consolemail://"))
+# Seconds; a mail server that is away must not hold up the mails after it for longer.
 EMAIL_TIMEOUT = 10
+# Whether the serving processes send what is due; otherwise something has to call `manage.py send_mail`.
+KEYPORTAL_MAIL_JOB = env.bool("KEYPORTAL_MAIL_JOB", default=True)
+# An example to look around in: its mails are for nobody, and a page shows them.
+KEYPORTAL_DEMO = env.str("KEYPORTAL_DEMO", default="") not in {"", "0"}
+if KEYPORTAL_DEMO:
+    EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
 DEFAULT_FROM_EMAIL = env.str("KEYPORTAL_FROM_EMAIL", default=f"keyportal <keyportal@{_public.hostname}>")
 
 # What a browser may do with our pages.
@@ -313,6 +361,14 @@ KEYPORTAL_FAILURES_PER_PREFIX = env.whole("KEYPORTAL_FAILURES_PER_PREFIX", defau
 REDIS_URL = env.str("REDIS_URL", default="")
 if REDIS_URL and not re.match(r"(rediss?|unix)://", REDIS_URL):
     raise ImproperlyConfigured("REDIS_URL must be an address such as redis://127.0.0.1:6379/0")
+if REDIS_URL:
+    CACHES["default"] = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "keyportal",
+        # Pickles, its default, would let whoever writes to Redis run what they like here.
+        "OPTIONS": {"serializer": "keyportal.caching.JsonSerializer", "socket_timeout": 1, "socket_connect_timeout": 1},
+    }
 KEYPORTAL_USE_RECORDING = env.str("KEYPORTAL_USE_RECORDING", default="buffered")
 if KEYPORTAL_USE_RECORDING not in {"buffered", "synchronous"}:
     raise ImproperlyConfigured("KEYPORTAL_USE_RECORDING must be buffered or synchronous")

@@ -23,4 +23,5 @@ urlpatterns = [
 handler400 = "keyportal.errors.bad_request"
 handler403 = "keyportal.errors.permission_denied"
 handler404 = "keyportal.errors.not_found"
+handler429 = "keyportal.errors.too_many_requests"
 handler500 = "keyportal.errors.server_error"

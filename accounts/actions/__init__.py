@@ -1,13 +1,17 @@
 """Every write to people, organizations, teams, projects and service accounts."""
 
+from accounts.actions.closing import close_account, organizations_left_alone
 from accounts.actions.inviting import (
     INVITATION_LASTS,
     accept_invitation,
     find_invitation,
     invite,
+    invite_to_organization,
+    may_manage_invitation,
     pending_invitation,
-    register_invited,
+    resend_invitation,
     token_digest,
+    withdraw_invitation,
 )
 from accounts.actions.membership import (
     change_organization_role,
@@ -17,11 +21,22 @@ from accounts.actions.membership import (
     remove_from_team,
 )
 from accounts.actions.people import add_to_organization, add_to_team, create_organization, create_user, set_up
-from accounts.actions.places import change_project_environments, create_project, create_team
+from accounts.actions.places import (
+    archive_project,
+    archive_team,
+    change_project_environments,
+    create_project,
+    create_team,
+    rename_project,
+    rename_team,
+    restore_project,
+    restore_team,
+)
 from accounts.actions.refusals import (
     AccountExists,
     AlreadyMember,
     AlreadySetUp,
+    AuditorInTeam,
     InvitationNotUsable,
     LastSuperAdmin,
     NameTaken,
@@ -30,8 +45,10 @@ from accounts.actions.refusals import (
     Refused,
     ServiceAccountAlreadyStopped,
     StewardNotInTeam,
+    TeamArchived,
     WrongAccount,
 )
+from accounts.actions.registering import register_invited, register_unproven
 from accounts.actions.service_accounts import (
     change_steward,
     create_service_account,
@@ -44,6 +61,7 @@ __all__ = [
     "AccountExists",
     "AlreadyMember",
     "AlreadySetUp",
+    "AuditorInTeam",
     "InvitationNotUsable",
     "LastSuperAdmin",
     "NameTaken",
@@ -52,14 +70,18 @@ __all__ = [
     "Refused",
     "ServiceAccountAlreadyStopped",
     "StewardNotInTeam",
+    "TeamArchived",
     "WrongAccount",
     "accept_invitation",
     "add_to_organization",
     "add_to_team",
+    "archive_project",
+    "archive_team",
     "change_organization_role",
     "change_project_environments",
     "change_steward",
     "change_team_role",
+    "close_account",
     "create_organization",
     "create_project",
     "create_service_account",
@@ -67,13 +89,23 @@ __all__ = [
     "create_user",
     "find_invitation",
     "invite",
+    "invite_to_organization",
     "may_change",
+    "may_manage_invitation",
+    "organizations_left_alone",
     "pending_invitation",
     "register_invited",
+    "register_unproven",
     "remove_from_organization",
     "remove_from_team",
+    "rename_project",
     "rename_service_account",
+    "rename_team",
+    "resend_invitation",
+    "restore_project",
+    "restore_team",
     "set_up",
     "stop_service_account",
     "token_digest",
+    "withdraw_invitation",
 ]

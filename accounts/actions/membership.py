@@ -4,30 +4,37 @@ Every request reads the roles anew, so each of these holds on the very next one:
 acts for the person.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 
 from accounts.actions.refusals import LastSuperAdmin, NotAllowed, NotAMember
-from accounts.models import Invitation, Organization, OrganizationMembership, Role, TeamMembership
+from accounts.mailing import outbox
+from accounts.models import Invitation, Organization, OrganizationMembership, Role, Team, TeamMembership, User
 from accounts.principals import Principal
+from accounts.rights import Right, holds
 
 
 @transaction.atomic
-def change_team_role(*, principal: Principal, team_membership: TeamMembership, role: Role) -> TeamMembership:
+def change_team_role(
+    *, principal: Principal, team_membership: TeamMembership, role: Role, at: datetime
+) -> TeamMembership:
     """Make someone an admin or a developer of a team.
 
     :raises NotAllowed: unless the caller is a person who administers the team and is not below the member.
     :raises NotAMember: if they left first.
     """
     current = _in_team(principal, team_membership)
-    current.role = role
-    current.save(update_fields=["role"])
+    if current.role != role:
+        current.role = role
+        current.save(update_fields=["role"])
+        _tell(current.membership.user, current.team, role, principal, at)
     return current
 
 
 @transaction.atomic
-def remove_from_team(*, principal: Principal, team_membership: TeamMembership) -> None:
+def remove_from_team(*, principal: Principal, team_membership: TeamMembership, at: datetime) -> None:
     """Take someone out of a team; they stay in the organization, and in its other teams.
 
     :raises NotAllowed: as `change_team_role` does.
@@ -35,30 +42,40 @@ def remove_from_team(*, principal: Principal, team_membership: TeamMembership) -
     """
     # Before the membership is locked: who accepts an invitation holds that first, and then needs the membership.
     # Whoever may not do this has withdrawn nothing either, as all of it is one transaction.
-    _withdraw_invitations(team_membership.membership_id, team_id=team_membership.team_id)
-    _in_team(principal, team_membership).delete()
+    withdraw_invitations(team_membership.membership_id, team_id=team_membership.team_id)
+    current = _in_team(principal, team_membership)
+    current.delete()
+    _tell(current.membership.user, current.team, None, principal, at)
 
 
 @transaction.atomic
 def change_organization_role(
-    *, principal: Principal, membership: OrganizationMembership, role: Role
+    *, principal: Principal, membership: OrganizationMembership, role: Role, at: datetime
 ) -> OrganizationMembership:
-    """Make someone a super admin, or no more than a member.
+    """Make someone a super admin, an auditor, or no more than a member. An auditor leaves all teams.
 
     :raises NotAllowed: unless the caller is a super admin, and no key.
     :raises NotAMember: if they left first.
     :raises LastSuperAdmin: if there would be none left.
     """
+    if role == Role.AUDITOR:
+        # Before the membership is locked, as in a team.
+        withdraw_invitations(membership.pk)
     current = _in_organization(principal, membership)
     if role != Role.SUPER_ADMIN:
         _require_another_super_admin(current)
-    current.role = role
-    current.save(update_fields=["role"])
+    if role == Role.AUDITOR:
+        for in_team in current.team_memberships.select_related("team", "membership__user"):
+            in_team.delete()
+    if current.role != role:
+        current.role = role
+        current.save(update_fields=["role"])
+        _tell(current.user, current.organization, role, principal, at)
     return current
 
 
 @transaction.atomic
-def remove_from_organization(*, principal: Principal, membership: OrganizationMembership) -> None:
+def remove_from_organization(*, principal: Principal, membership: OrganizationMembership, at: datetime) -> None:
     """Take someone out of the organization and all of its teams.
 
     :raises NotAllowed: unless the caller is a super admin, and no key.
@@ -66,10 +83,11 @@ def remove_from_organization(*, principal: Principal, membership: OrganizationMe
     :raises LastSuperAdmin: if there would be none left.
     """
     # Before the membership is locked, as in a team.
-    _withdraw_invitations(membership.pk)
+    withdraw_invitations(membership.pk)
     current = _in_organization(principal, membership)
     _require_another_super_admin(current)
     current.delete()
+    _tell(current.user, current.organization, None, principal, at)
 
 
 def may_change(principal: Principal, team_membership: TeamMembership) -> bool:
@@ -78,10 +96,16 @@ def may_change(principal: Principal, team_membership: TeamMembership) -> bool:
     Nobody touches someone above them: what a super admin is in a team is for super admins to say.
     """
     team = team_membership.team
-    if principal.is_key or team.organization_id != principal.organization_id:
+    if team.organization_id != principal.organization_id:
         return False
-    is_above = team_membership.membership.is_super_admin and not principal.is_super_admin
-    return principal.administers(team.pk) and not is_above
+    is_above = team_membership.membership.is_super_admin and not holds(principal, Right.PEOPLE_MANAGE)
+    return holds(principal, Right.MEMBERS_MANAGE, team.pk) and not is_above
+
+
+def _tell(user: User, place: Organization | Team, role: Role | None, principal: Principal, at: datetime) -> None:
+    """Write to a person what they are somewhere from now on, or that they are there no more."""
+    told = {"place": place.name, "role": role.label.lower() if role else "", "by": principal.user_label, "at": at}
+    outbox.put("role_changed", to=user, context=told | {"link": outbox.link("overview")}, at=at)
 
 
 def _in_team(principal: Principal, team_membership: TeamMembership) -> TeamMembership:
@@ -97,11 +121,12 @@ def _in_team(principal: Principal, team_membership: TeamMembership) -> TeamMembe
 
 def _in_organization(principal: Principal, membership: OrganizationMembership) -> OrganizationMembership:
     """Return the membership as it is stored now, if the caller may change it; one change at a time."""
-    if principal.is_key or not principal.is_super_admin or membership.organization_id != principal.organization_id:
+    is_here = membership.organization_id == principal.organization_id
+    if not is_here or not holds(principal, Right.PEOPLE_MANAGE):
         raise NotAllowed("Only a super admin changes who is in the organization, and as what.")
     # The organization is locked, so that two super admins who demote each other at once do not both succeed.
     Organization.objects.select_for_update(no_key=True).get(pk=membership.organization_id)
-    rows = OrganizationMembership.objects.select_for_update(of=("self",)).select_related("user")
+    rows = OrganizationMembership.objects.select_for_update(of=("self",)).select_related("user", "organization")
     current = rows.filter(pk=membership.pk).first()
     if current is None:
         raise NotAMember
@@ -116,12 +141,12 @@ def _require_another_super_admin(membership: OrganizationMembership) -> None:
         raise LastSuperAdmin
 
 
-def _withdraw_invitations(membership_id: UUID, *, team_id: UUID | None = None) -> None:
+def withdraw_invitations(membership_id: UUID, *, team_id: UUID | None = None) -> None:
     """Void the links that would bring who leaves back in."""
     membership = OrganizationMembership.objects.select_related("user").filter(pk=membership_id).first()
     if membership is None:
         return  # who left first, as the caller is about to find out
     invitations = Invitation.objects.select_for_update(of=("self",)).filter(accepted_at=None)
-    here = invitations.filter(email=membership.user.email, team__organization=membership.organization_id)
+    here = invitations.filter(email=membership.user.email, organization=membership.organization_id)
     for invitation in here.filter(team=team_id) if team_id else here:
         invitation.delete()

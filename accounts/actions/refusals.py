@@ -32,6 +32,13 @@ class NameTaken(Refused):
     sentence = "There is one of this name already. Choose another name."
 
 
+class TeamArchived(Refused):
+    """The team is archived, and gets nothing new."""
+
+    code, field = "team_archived", "team"
+    sentence = "The team is archived. A super admin can restore it."
+
+
 class AccountExists(Exception):
     """There is an account with this email address; its owner signs in instead."""
 
@@ -52,6 +59,13 @@ class LastSuperAdmin(Refused):
 
     code, field = "forbidden", "role"
     sentence = "This is the only super admin of the organization. Make someone else one first."
+
+
+class AuditorInTeam(Refused):
+    """An auditor reads what all teams do, and so is in none."""
+
+    code, field = "forbidden", "email"
+    sentence = "This person is an auditor of the organization, who is in no team. Change their role there first."
 
 
 class InvitationNotUsable(Exception):

@@ -7,10 +7,17 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
-from accounts.actions.authority import require_admin
-from accounts.actions.refusals import NameTaken, NotAllowed, ServiceAccountAlreadyStopped, StewardNotInTeam
+from accounts.actions.authority import require
+from accounts.actions.refusals import (
+    NameTaken,
+    NotAllowed,
+    ServiceAccountAlreadyStopped,
+    StewardNotInTeam,
+    TeamArchived,
+)
 from accounts.models import Role, ServiceAccount, Team, User
 from accounts.principals import Principal
+from accounts.rights import Right
 
 
 @transaction.atomic
@@ -22,10 +29,13 @@ def create_service_account(
     Its role is at most a team admin's, so that nobody who may make one gives it more than they are.
 
     :raises NotAllowed: unless the caller administers the team, and is no key of one project.
+    :raises TeamArchived: if the team is.
     :raises StewardNotInTeam: if the steward is not in the team.
     :raises NameTaken: if the team has one of this name, running or stopped: rows of the audit log name it.
     """
     _require_manager(principal, team)
+    if Team.objects.select_for_update(no_key=True).get(pk=team.pk).archived_at:
+        raise TeamArchived
     account = ServiceAccount(team=team, name=name.strip(), role=role, steward=steward, created_at=at)
     _require_steward(account)
     _save_named(account, is_new=True)
@@ -85,7 +95,7 @@ def _running(principal: Principal, service_account: ServiceAccount) -> ServiceAc
 
 
 def _require_manager(principal: Principal, team: Team) -> None:
-    require_admin(principal, team)
+    require(principal, Right.SERVICE_ACCOUNTS_MANAGE, team)
     if principal.project_id:
         raise NotAllowed("A service account is of a whole team. Use a key of the team or of the organization.")
 

@@ -2,13 +2,12 @@
 
 from typing import Any, cast
 
-from allauth.account import forms as account
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from accounts.models import Project, Team, TeamMembership, TeamQuerySet, User
-from accounts.passwords import MAX_LENGTH
+from accounts.passwords import MAX_LENGTH, hint
 from keyportal import names
 
 
@@ -21,7 +20,7 @@ class PasswordField(forms.CharField):
             strip=False,
             max_length=MAX_LENGTH,
             widget=widget,
-            help_text="At least 15 characters. A short sentence works well.",
+            help_text=hint(),
             **kwargs,
         )
 
@@ -52,17 +51,6 @@ class RegisterForm(forms.Form):
 
     def clean(self) -> None:
         _check_password(self, User(email=self.email, name=self.cleaned_data.get("name", "")))
-
-
-class ResetPasswordForm(account.ResetPasswordForm):  # type: ignore[misc] # allauth is not typed
-    """Whoever signs in through a provider has no password here that a link could reset."""
-
-    users: list[User]
-
-    def clean_email(self) -> str:
-        email: str = super().clean_email()
-        self.users = [user for user in self.users if user.has_usable_password()]
-        return email
 
 
 def _check_password(form: forms.Form, user: User) -> None:

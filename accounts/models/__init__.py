@@ -3,8 +3,7 @@
 from accounts.models.invitations import Invitation, InvitationQuerySet
 from accounts.models.mail import OutgoingMail
 from accounts.models.organizations import Organization, OrganizationDomain, OrganizationMembership
-from accounts.models.people import Device, EmailChange, Installation, User
-from accounts.models.roles import Role
+from accounts.models.people import LEAST_AS_ONLY_FACTOR, Device, EmailChange, Installation, User
 from accounts.models.service_accounts import ServiceAccount, ServiceAccountQuerySet
 from accounts.models.teams import (
     GroupRole,
@@ -14,8 +13,10 @@ from accounts.models.teams import (
     TeamMembership,
     TeamQuerySet,
 )
+from accounts.roles import Role
 
 __all__ = [
+    "LEAST_AS_ONLY_FACTOR",
     "Device",
     "EmailChange",
     "GroupRole",

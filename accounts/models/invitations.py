@@ -1,7 +1,7 @@
 """Places that are kept for people who were invited."""
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
@@ -9,11 +9,22 @@ from uuid_utils.compat import uuid7
 
 from accounts.models.organizations import Organization
 from accounts.models.people import User
-from accounts.models.roles import Role
 from accounts.models.teams import Team
+from accounts.rights import Right, holds, reach
+from accounts.roles import Role
+
+if TYPE_CHECKING:
+    from accounts.principals import Principal
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def visible_to(self, principal: "Principal") -> Self:
+        """Invitations to the teams that a caller sees, and to the organization for who sees its people."""
+        found = reach(principal, Right.TEAM_SEE)
+        rows = self.filter(organization_id=principal.organization_id)
+        rows = rows if found.is_everywhere else rows.filter(Q(team_id__in=found.team_ids) | Q(team=None))
+        return rows if holds(principal, Right.PEOPLE_SEE) else rows.exclude(team=None)
+
     def pending(self, *, at: datetime) -> Self:
         return self.filter(accepted_at=None, expires_at__gt=at)
 
@@ -39,7 +50,8 @@ class Invitation(models.Model):
     role = models.CharField(max_length=16, choices=ROLES)
     token_digest = models.CharField(max_length=64, unique=True)
     mailed_token_digest = models.CharField(max_length=64, unique=True, null=True, blank=True)
-    invited_by = models.ForeignKey(User, models.CASCADE, related_name="+")
+    # Nobody, if it was the operator of the installation.
+    invited_by = models.ForeignKey(User, models.CASCADE, related_name="+", null=True, blank=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, blank=True)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import ClassVar, Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -14,6 +15,11 @@ class OutgoingMailQuerySet(models.QuerySet["OutgoingMail"]):
     def due(self, *, at: datetime) -> Self:
         """Mails to be tried now, the oldest first."""
         return self.filter(sent_at=None, failed_at=None, due_at__lte=at).order_by("due_at", "id")
+
+    def ended(self, *, before: datetime) -> Self:
+        """Mails that were written before a time, and sent or given up. Their ids grow with time and find them."""
+        first_id = UUID(int=int(before.timestamp() * 1000) << 80)
+        return self.filter(pk__lt=first_id).exclude(sent_at=None, failed_at=None).order_by("pk")
 
 
 class OutgoingMail(models.Model):

@@ -10,7 +10,7 @@ from django.utils.functional import cached_property
 from uuid_utils.compat import uuid7
 
 from accounts.models.people import User
-from accounts.models.roles import Role
+from accounts.roles import Role
 
 
 class Organization(models.Model):

@@ -8,6 +8,9 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from uuid_utils.compat import uuid7
 
+# A password of fewer characters is good only beside a second factor (NIST SP 800-63B-4 §3.1.1.2).
+LEAST_AS_ONLY_FACTOR = 15
+
 
 class UserManager(BaseUserManager["User"]):
     """Makes people; email addresses are kept in lower case, so that no two differ only in case."""
@@ -60,9 +63,20 @@ class User(AbstractBaseUser):
         with transaction.atomic():
             super().save(*args, **kwargs)
 
+    def set_password(self, raw_password: str | None) -> None:
+        """Set a password, and note whether it could be the only factor: its hash does not tell."""
+        super().set_password(raw_password)
+        self.has_short_password = raw_password is not None and len(raw_password) < LEAST_AS_ONLY_FACTOR
+
     @property
     def display_name(self) -> str:
-        return self.name or self.email
+        return "Deleted account" if self.deleted_at else self.name or self.email
+
+    @property
+    def initials(self) -> str:
+        """Two letters for where a picture would be: of the first and the last word of the name, or of the address."""
+        words = [word for word in self.name.split() if word[0].isalnum()] or [self.email]
+        return "".join(word[0] for word in dict.fromkeys([words[0], words[-1]])).upper()[:2]
 
 
 class Installation(models.Model):

@@ -8,8 +8,9 @@ from django.db.models.functions import Lower
 from uuid_utils.compat import uuid7
 
 from accounts.models.people import User
-from accounts.models.roles import Role
 from accounts.models.teams import Team, TeamMembership
+from accounts.rights import Right, reach
+from accounts.roles import Role
 
 if TYPE_CHECKING:
     from accounts.principals import Principal
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 class ServiceAccountQuerySet(models.QuerySet["ServiceAccount"]):
     def visible_to(self, principal: "Principal") -> Self:
         """Service accounts of the caller's teams, or of the whole organization; none for a key of one project."""
-        accounts = self.filter(team__organization_id=principal.organization_id)
         if principal.project_id:
-            return accounts.none()
-        return accounts if principal.sees_organization else accounts.filter(team_id__in=principal.team_ids)
+            return self.none()
+        return self._where(principal, Right.TEAM_SEE)
+
+    def _where(self, principal: "Principal", right: Right) -> Self:
+        found, accounts = reach(principal, right), self.filter(team__organization_id=principal.organization_id)
+        return accounts if found.is_everywhere else accounts.filter(team_id__in=found.team_ids)
 
     def with_stewards(self) -> Self:
         """Read along whether the steward is in the team now, as `is_steward_there`."""
@@ -30,11 +34,14 @@ class ServiceAccountQuerySet(models.QuerySet["ServiceAccount"]):
 
     def usable_by(self, principal: "Principal") -> Self:
         """Those for which the caller can issue a key: running, with a steward, and of no greater role than theirs."""
-        accounts = self.visible_to(principal).with_stewards().filter(stopped_at=None, is_steward_there=True)
-        if principal.is_super_admin:
+        running = self.visible_to(principal).with_stewards().filter(stopped_at=None, is_steward_there=True)
+        accounts = running.filter(team__archived_at=None)
+        # A key acts as its account, so that issuing one takes the right to issue what an account of that role could.
+        admins, developers = (reach(principal, right) for right in (Right.TEAM_KEYS_MANAGE, Right.PROJECT_KEYS_ISSUE))
+        if admins.is_everywhere:
             return accounts
-        as_admin = Q(team_id__in=principal.team_ids_as(Role.TEAM_ADMIN))
-        return accounts.filter(as_admin | Q(team_id__in=principal.team_ids, role=Role.DEVELOPER))
+        as_admin = Q(team_id__in=admins.team_ids)
+        return accounts.filter(as_admin | Q(team_id__in=developers.team_ids, role=Role.DEVELOPER))
 
     def by_name(self) -> Self:
         return self.order_by(Lower("team__name"), Lower("name"), "id")

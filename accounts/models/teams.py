@@ -3,27 +3,26 @@
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 from uuid_utils.compat import uuid7
 
 from accounts.models.organizations import Organization, OrganizationMembership
-from accounts.models.roles import Role
+from accounts.rights import Right, reach
+from accounts.roles import Role
 
 if TYPE_CHECKING:
     from accounts.principals import Principal
 
 
 class TeamQuerySet(models.QuerySet["Team"]):
-    def visible_to(self, principal: "Principal") -> Self:
-        """Teams that this caller is in; all of the organization for a super admin or an organization key."""
-        teams = self.filter(organization_id=principal.organization_id)
-        return teams if principal.sees_organization else teams.filter(id__in=principal.team_ids)
+    def where(self, principal: "Principal", right: Right) -> Self:
+        """Teams in which this caller has a right."""
+        found, teams = reach(principal, right), self.filter(organization_id=principal.organization_id)
+        return teams if found.is_everywhere else teams.filter(id__in=found.team_ids)
 
-    def administered_by(self, principal: "Principal") -> Self:
-        """Teams in which this caller may invite people and make projects."""
-        teams = self.visible_to(principal)
-        return teams if principal.is_super_admin else teams.filter(id__in=principal.team_ids_as(Role.TEAM_ADMIN))
+    def visible_to(self, principal: "Principal") -> Self:
+        return self.where(principal, Right.TEAM_SEE)
 
     def with_counts(self) -> Self:
         return self.annotate(
@@ -31,8 +30,16 @@ class TeamQuerySet(models.QuerySet["Team"]):
             project_count=models.Count("projects", distinct=True),
         )
 
+    def unarchived(self) -> Self:
+        """Teams that can get something new."""
+        return self.filter(archived_at=None)
+
     def by_name(self) -> Self:
         return self.order_by(Lower("name"), "id")
+
+    def archived_last(self) -> Self:
+        """By name, and then those that were put away, by when."""
+        return self.order_by(F("archived_at").asc(nulls_first=True), Lower("name"), "id")
 
 
 class Team(models.Model):
@@ -106,15 +113,26 @@ class GroupRole(models.Model):
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
-    def visible_to(self, principal: "Principal") -> Self:
-        """Projects of the caller's teams, of the whole organization, or the one a project key is bound to."""
-        projects = self.filter(team__organization_id=principal.organization_id)
+    def where(self, principal: "Principal", right: Right) -> Self:
+        """Projects of the teams in which this caller has a right; at most the one that a key is bound to."""
+        found, projects = reach(principal, right), self.filter(team__organization_id=principal.organization_id)
         if principal.project_id:
-            return projects.filter(id=principal.project_id)
-        return projects if principal.sees_organization else projects.filter(team_id__in=principal.team_ids)
+            projects = projects.filter(id=principal.project_id)
+        return projects if found.is_everywhere else projects.filter(team_id__in=found.team_ids)
+
+    def visible_to(self, principal: "Principal") -> Self:
+        return self.where(principal, Right.TEAM_SEE)
+
+    def unarchived(self) -> Self:
+        """Projects that can get something new; those of an archived team are archived too."""
+        return self.filter(archived_at=None)
 
     def by_name(self) -> Self:
         return self.order_by(Lower("team__name"), Lower("name"), "id")
+
+    def archived_last(self) -> Self:
+        """By name, and then those that were put away, by when."""
+        return self.order_by(F("archived_at").asc(nulls_first=True), Lower("team__name"), Lower("name"), "id")
 
 
 class Project(models.Model):

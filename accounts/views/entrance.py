@@ -1,7 +1,9 @@
 """Ways in: set-up, signing in again, and what a session remembers."""
 
 from dataclasses import replace
+from urllib.parse import urlencode
 
+from allauth.account.adapter import get_adapter as get_account_adapter
 from allauth.account.internal.flows.login import record_authentication
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialAccount
@@ -66,6 +68,7 @@ def sign_in(request: HttpRequest, user: User) -> None:
 @require_GET
 def sign_in_again(request: MemberRequest) -> HttpResponse:
     """Where people without a password prove anew who they are: at the provider that knows them."""
+    back_to = safe_next(request, request.GET.get("next"), reverse("overview"))
     connected = set(SocialAccount.objects.filter(user=request.user).values_list("provider", flat=True))
     providers = [
         provider
@@ -77,11 +80,17 @@ def sign_in_again(request: MemberRequest) -> HttpResponse:
         "accounts/sign_in_again.html",
         {
             "providers": providers,
-            "next": safe_next(request, request.GET.get("next"), reverse("overview")),
+            "next": back_to,
+            "reauthentication_alternatives": [
+                {**way, "url": f"{way['url']}?{urlencode({'next': back_to})}"}
+                for way in get_account_adapter().get_reauthentication_methods(request.user)
+                if way["url"] != request.path
+            ],
         },
     )
 
 
+@organization_not_required
 @require_POST
 def organization_switch(request: MemberRequest) -> HttpResponse:
     chosen = request.POST.get("organization", "")

@@ -1,152 +1,147 @@
-"""Inviting people, and accepting."""
+"""Inviting people: into a team or the organization, once more, and no longer. Accepting is in `joining`."""
 
-from dataclasses import replace
-from smtplib import SMTPException
 from uuid import UUID
 
-import structlog
-from allauth.socialaccount.adapter import get_adapter
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
-from django.core.mail import send_mail
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
 from accounts import actions
-from accounts.adapters import INVITATION_SESSION_KEY
-from accounts.forms import InvitationForm, RegisterForm
-from accounts.middleware import ORGANIZATION_SESSION_KEY, organization_not_required
-from accounts.models import Invitation, Team, User
-from accounts.views.entrance import sign_in
-from audit.context import ANONYMOUS, set_actor
-from keyportal.http import MemberRequest, PageRequest
-from keyportal.pages import form_page, form_status, fragment, posted
+from accounts.forms import InvitationForm
+from accounts.forms.inviting import OrganizationInvitationForm
+from accounts.mailing import outbox
+from accounts.models import Invitation, Team
+from accounts.recent import recent_sign_in_required
+from accounts.rights import Right, holds
+from accounts.roles import Role
+from keyportal.http import MemberRequest
+from keyportal.pages import form_page, fragment, posted
 
-log = structlog.get_logger("accounts")
+CONSOLE = "django.core.mail.backends.console.EmailBackend"
+ADMINS_ONLY = "Only an admin of the team invites people into it."
+SUPER_ADMINS_ONLY = "Only a super admin invites people into the organization."
+NOT_OPEN = "This invitation was accepted or withdrawn meanwhile."
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def invitation_create(request: MemberRequest, team_id: UUID) -> HttpResponse:
-    """Invite someone; the answer shows the link once, to hand over where no mail arrives."""
+    """Invite someone into a team; the answer shows a link once, to hand over where no mail arrives."""
     team = get_object_or_404(Team.objects.visible_to(request.principal), pk=team_id)
-    if not request.principal.administers(team.pk):
-        raise PermissionDenied("Only an admin of the team invites people into it.")
+    if not holds(request.principal, Right.MEMBERS_MANAGE, team.pk):
+        raise PermissionDenied(ADMINS_ONLY)
     form = InvitationForm(posted(request))
     if form.is_valid():
+        email, role = form.cleaned_data["email"], Role(form.cleaned_data["role"])
         try:
-            invitation, token = actions.invite(
-                principal=request.principal, team=team, at=timezone.now(), **form.cleaned_data
+            return _sent(
+                request,
+                *actions.invite(principal=request.principal, team=team, email=email, role=role, at=timezone.now()),
             )
-            return _invitation_sent(request, invitation, token)
         except actions.AlreadyMember:
             form.add_error("email", "This person is in the team already.")
+        except (actions.AuditorInTeam, actions.TeamArchived) as refused:
+            form.add_error("email", str(refused))
     return form_page(request, "accounts/invitation_form.html", form, team=team)
 
 
-def _invitation_sent(request: MemberRequest, invitation: Invitation, token: str) -> HttpResponse:
-    link = f"{settings.KEYPORTAL_URL}{reverse('invitation-open', args=[token])}"
+@never_cache
+@require_http_methods(["GET", "POST"])
+@vary_on_headers("HX-Request")
+@recent_sign_in_required()
+def people_invite(request: MemberRequest) -> HttpResponse:
+    """Invite a super admin or an auditor, as `invitation_create` does."""
+    if not holds(request.principal, Right.PEOPLE_MANAGE):
+        raise PermissionDenied(SUPER_ADMINS_ONLY)
+    form = OrganizationInvitationForm(posted(request))
+    if form.is_valid():
+        email, role = form.cleaned_data["email"], Role(form.cleaned_data["role"])
+        at = timezone.now()
+        try:
+            return _sent(
+                request, *actions.invite_to_organization(principal=request.principal, email=email, role=role, at=at)
+            )
+        except actions.AlreadyMember:
+            form.add_error("email", "This person is in the organization already. Change their role instead.")
+    return form_page(request, "accounts/people_invite.html", form)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+@vary_on_headers("HX-Request")
+@recent_sign_in_required()
+def invitation_resend(request: MemberRequest, invitation_id: UUID) -> HttpResponse:
+    invitation = _invitation(request, invitation_id)
+    if request.method == "POST":
+        try:
+            return _sent(
+                request,
+                *actions.resend_invitation(principal=request.principal, invitation=invitation, at=timezone.now()),
+            )
+        except actions.InvitationNotUsable:
+            return _is_gone(request, invitation)
+        except actions.TeamArchived as refused:
+            messages.info(request, str(refused))
+            return redirect(_back(invitation))
+    template = fragment("accounts/invitation_resend.html", request)
+    return render(request, template, {"invitation": invitation, "back_url": _back(invitation)})
+
+
+@require_http_methods(["GET", "POST"])
+@vary_on_headers("HX-Request")
+def invitation_withdraw(request: MemberRequest, invitation_id: UUID) -> HttpResponse:
+    invitation = _invitation(request, invitation_id)
+    if request.method == "POST":
+        try:
+            actions.withdraw_invitation(principal=request.principal, invitation=invitation)
+        except actions.InvitationNotUsable:
+            return _is_gone(request, invitation)
+        messages.success(request, f"The invitation of {invitation.email} is withdrawn. Its links are void.")
+        return redirect(_back(invitation))
+    template = fragment("accounts/invitation_withdraw.html", request)
+    return render(request, template, {"invitation": invitation, "back_url": _back(invitation)})
+
+
+def _invitation(request: MemberRequest, invitation_id: UUID) -> Invitation:
+    """Return an invitation that nobody has accepted, of a place whose people the caller manages."""
+    rows = Invitation.objects.visible_to(request.principal).filter(accepted_at=None)
+    invitation = get_object_or_404(rows.select_related("team", "organization", "invited_by"), pk=invitation_id)
+    if not actions.may_manage_invitation(request.principal, invitation):
+        raise PermissionDenied(ADMINS_ONLY if invitation.team_id else SUPER_ADMINS_ONLY)
+    return invitation
+
+
+def _sent(request: MemberRequest, invitation: Invitation, token: str) -> HttpResponse:
     context = {
         "invitation": invitation,
-        "link": link,
-        "is_mailed": _mail_invitation(invitation, link),
-        "done_url": reverse("team-detail", args=[invitation.team_id]),
+        "link": outbox.link("invitation-open", token),
+        "delivery": _delivery(),
+        "done_url": _back(invitation),
     }
     return render(request, fragment("accounts/invitation_sent.html", request), context)
 
 
-def _mail_invitation(invitation: Invitation, link: str) -> bool:
-    """Mail the link; a mail server that is away costs the mail, not the invitation, and the page says so."""
-    context = {"invitation": invitation, "link": link, "organization": invitation.organization}
-    subject = render_to_string("accounts/email/invitation_subject.txt", context).strip()
-    try:
-        send_mail(
-            subject,
-            render_to_string("accounts/email/invitation_message.txt", context),
-            None,
-            [invitation.email],
-        )
-    except (SMTPException, OSError, ValueError):
-        log.exception("invitation.mail_failed", invitation=str(invitation.pk))
-        return False
-    return True
+def _delivery() -> str:
+    """Say where a mail goes: to its reader, or only to a page or the console of who runs the portal."""
+    if settings.KEYPORTAL_DEMO:
+        return "demo"
+    return "console" if settings.EMAIL_BACKEND == CONSOLE else "mail"
 
 
-@login_not_required
-@organization_not_required
-@never_cache
-@require_GET
-def invitation_open(request: PageRequest, token: str) -> HttpResponse:
-    """Take the token out of the address: it goes no further than this, into no history and no provider's link."""
-    try:
-        invitation = actions.find_invitation(token, at=timezone.now())
-    except actions.InvitationNotUsable:
-        return render(request, "accounts/invitation_invalid.html", status=410)
-    request.session[INVITATION_SESSION_KEY] = invitation.token_digest
-    return redirect("invitation-accept")
+def _is_gone(request: MemberRequest, invitation: Invitation) -> HttpResponse:
+    messages.info(request, NOT_OPEN)
+    return redirect(_back(invitation))
 
 
-@login_not_required
-@organization_not_required
-@never_cache
-@require_http_methods(["GET", "POST"])
-def invitation_accept(request: PageRequest) -> HttpResponse:
-    """Show who invites whom to what, and take the invitation: signed in, with a new account, or by a provider."""
-    try:
-        digest = request.session.get(INVITATION_SESSION_KEY, "")
-        invitation = actions.pending_invitation(digest, at=timezone.now())
-    except actions.InvitationNotUsable:
-        return render(request, "accounts/invitation_invalid.html", status=410)
-    if request.user.is_authenticated:
-        return _accept_signed_in(request, invitation, request.user)
-    form = RegisterForm(posted(request), email=invitation.email)
-    if form.is_valid():
-        set_actor(replace(ANONYMOUS, label="invitation link"))
-        try:
-            user = actions.register_invited(invitation=invitation, at=timezone.now(), **form.cleaned_data)
-        except actions.AccountExists:
-            form.add_error(None, "There is an account with this address already. Sign in below to accept.")
-        except actions.InvitationNotUsable:
-            return render(request, "accounts/invitation_invalid.html", status=410)
-        else:
-            sign_in(request, user)
-            return _welcome(request, invitation)
-    context = {
-        "invitation": invitation,
-        "form": form,
-        "providers": get_adapter().list_providers(request),
-        "login_url": f"{reverse('account_login')}?next={request.path}",
-    }
-    return render(request, "accounts/invitation_accept.html", context, status=form_status(form))
-
-
-def _accept_signed_in(request: PageRequest, invitation: Invitation, user: User) -> HttpResponse:
-    context = {"invitation": invitation, "form": None, "is_wrong_user": user.email != invitation.email}
-    if request.method == "POST":
-        try:
-            actions.accept_invitation(invitation=invitation, user=user, at=timezone.now())
-            return _welcome(request, invitation)
-        except actions.WrongAccount:
-            context["is_wrong_user"] = True
-        except actions.AlreadyMember:
-            messages.info(request, f"You are in {invitation.place} already.")
-            return _welcome(request, invitation)
-        except actions.InvitationNotUsable:
-            return render(request, "accounts/invitation_invalid.html", status=410)
-    status = 403 if request.method == "POST" else 200
-    return render(request, "accounts/invitation_accept.html", context, status=status)
-
-
-def _welcome(request: HttpRequest, invitation: Invitation) -> HttpResponse:
-    request.session.pop(INVITATION_SESSION_KEY, None)
-    request.session[ORGANIZATION_SESSION_KEY] = str(invitation.organization_id)
-    return redirect("overview")
+def _back(invitation: Invitation) -> str:
+    """Return the page where the invitation is listed: that of its team, or that of all people."""
+    return reverse("team-detail", args=[invitation.team_id]) if invitation.team_id else reverse("people-list")

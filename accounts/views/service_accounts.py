@@ -14,6 +14,7 @@ from django.views.decorators.vary import vary_on_headers
 from accounts import actions
 from accounts.forms import ServiceAccountForm, StewardForm
 from accounts.models import ServiceAccount, Team
+from accounts.rights import Right, holds
 from keyportal.http import MemberRequest
 from keyportal.pages import form_page, posted
 
@@ -24,7 +25,7 @@ ADMINS_ONLY = "Only an admin of the team makes and changes its service accounts.
 @vary_on_headers("HX-Request")
 def service_account_create(request: MemberRequest, team_id: UUID) -> HttpResponse:
     team = get_object_or_404(Team.objects.visible_to(request.principal), pk=team_id)
-    if not request.principal.administers(team.pk):
+    if not holds(request.principal, Right.SERVICE_ACCOUNTS_MANAGE, team.pk):
         raise PermissionDenied(ADMINS_ONLY)
     form = ServiceAccountForm(posted(request), team=team, initial={"steward": request.user})
     if form.is_valid():
@@ -33,7 +34,7 @@ def service_account_create(request: MemberRequest, team_id: UUID) -> HttpRespons
                 principal=request.principal, team=team, at=timezone.now(), **form.cleaned_data
             )
         except actions.Refused as refused:
-            form.add_error(refused.field or None, str(refused))
+            form.add_error(refused.field if refused.field in form.fields else None, str(refused))
         else:
             messages.success(request, f"{account} is there. Issue a key for it with “New API key”.")
             return redirect("service-account-detail", account.pk)
@@ -46,7 +47,7 @@ def service_account_edit(request: MemberRequest, account_id: UUID) -> HttpRespon
     """Change the name and the steward."""
     accounts = ServiceAccount.objects.visible_to(request.principal).with_stewards()
     account = get_object_or_404(accounts, pk=account_id)
-    if not request.principal.administers(account.team_id):
+    if not holds(request.principal, Right.SERVICE_ACCOUNTS_MANAGE, account.team_id):
         raise PermissionDenied(ADMINS_ONLY)
     initial = {"name": account.name, "steward": account.steward if account.has_steward else None}
     form = StewardForm(posted(request), team=account.team, initial=initial)

@@ -1,11 +1,13 @@
 """Pages about teams and projects. Those of one team or project show its keys, and so are in `apikeys`."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 from django.views.decorators.vary import vary_on_headers
@@ -13,6 +15,7 @@ from django.views.decorators.vary import vary_on_headers
 from accounts import actions
 from accounts.forms import ProjectForm, TeamForm
 from accounts.models import Project, Role, Team
+from accounts.rights import Right, holds, reach
 from keyportal.http import MemberRequest
 from keyportal.pages import form_page, posted
 
@@ -27,16 +30,16 @@ class TeamRow:
 
 @require_GET
 def team_list(request: MemberRequest) -> HttpResponse:
-    teams = Team.objects.visible_to(request.principal).with_counts().by_name()
+    teams = Team.objects.visible_to(request.principal).with_counts().archived_last()
     rows = [TeamRow(team, _role_title(request.principal.role_in(team.pk))) for team in teams]
-    context = {"teams": rows, "may_create": request.principal.is_super_admin}
+    context = {"teams": rows, "may_create": holds(request.principal, Right.TEAMS_CREATE)}
     return render(request, "accounts/team_list.html", context)
 
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
 def team_create(request: MemberRequest) -> HttpResponse:
-    if not request.principal.is_super_admin:
+    if not holds(request.principal, Right.TEAMS_CREATE):
         raise PermissionDenied("Only a super admin creates teams. Ask one for it.")
     form = TeamForm(posted(request))
     if form.is_valid():
@@ -50,8 +53,8 @@ def team_create(request: MemberRequest) -> HttpResponse:
 
 @require_GET
 def project_list(request: MemberRequest) -> HttpResponse:
-    projects = Project.objects.visible_to(request.principal).select_related("team").by_name()
-    may_create = request.principal.is_super_admin or Team.objects.administered_by(request.principal).exists()
+    projects = Project.objects.visible_to(request.principal).select_related("team").archived_last()
+    may_create = bool(reach(request.principal, Right.PROJECTS_MANAGE))
     context = {"projects": projects, "may_create": may_create}
     return render(request, "accounts/project_list.html", context)
 
@@ -59,8 +62,8 @@ def project_list(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
 def project_create(request: MemberRequest) -> HttpResponse:
-    teams = Team.objects.administered_by(request.principal).by_name()
-    if not teams and request.principal.is_super_admin:
+    teams = Team.objects.where(request.principal, Right.PROJECTS_MANAGE).unarchived().by_name()
+    if not teams and holds(request.principal, Right.TEAMS_CREATE):
         messages.info(request, "A project belongs to a team, and there is none yet. Create the team first.")
         return redirect("team-create")
     if not teams:
@@ -72,7 +75,47 @@ def project_create(request: MemberRequest) -> HttpResponse:
             return redirect("project-detail", project.pk)
         except actions.NameTaken:
             form.add_error("name", "The team has a project of this name already. Choose another name.")
+        except actions.TeamArchived as refused:
+            form.add_error("team", str(refused))
     return form_page(request, "accounts/project_form.html", form)
+
+
+@require_http_methods(["GET", "POST"])
+@vary_on_headers("HX-Request")
+def team_rename(request: MemberRequest, team_id: UUID) -> HttpResponse:
+    team = get_object_or_404(Team.objects.visible_to(request.principal), pk=team_id)
+    if not holds(request.principal, Right.TEAM_CHANGE, team.pk):
+        raise PermissionDenied("Only an admin of the team renames it.")
+    form = TeamForm(posted(request), initial={"name": team.name})
+    if form.is_valid():
+        try:
+            actions.rename_team(principal=request.principal, team=team, name=form.cleaned_data["name"])
+            return redirect("team-detail", team.pk)
+        except actions.NameTaken:
+            form.add_error("name", "There is a team of this name already. Choose another name.")
+    return _rename_page(request, form, team, reverse("team-detail", args=[team.pk]))
+
+
+@require_http_methods(["GET", "POST"])
+@vary_on_headers("HX-Request")
+def project_rename(request: MemberRequest, project_id: UUID) -> HttpResponse:
+    projects = Project.objects.visible_to(request.principal).select_related("team")
+    project = get_object_or_404(projects, pk=project_id)
+    if not holds(request.principal, Right.PROJECTS_MANAGE, project.team_id):
+        raise PermissionDenied("Only an admin of its team renames a project.")
+    form = TeamForm(posted(request), initial={"name": project.name})
+    if form.is_valid():
+        try:
+            actions.rename_project(principal=request.principal, project=project, name=form.cleaned_data["name"])
+            return redirect("project-detail", project.pk)
+        except actions.NameTaken:
+            form.add_error("name", "The team has a project of this name already. Choose another name.")
+    return _rename_page(request, form, project, reverse("project-detail", args=[project.pk]))
+
+
+def _rename_page(request: MemberRequest, form: TeamForm, place: Team | Project, back_url: str) -> HttpResponse:
+    noun = "team" if isinstance(place, Team) else "project"
+    return form_page(request, "accounts/place_rename.html", form, place=place, noun=noun, back_url=back_url)
 
 
 def _role_title(role: str | None) -> str:

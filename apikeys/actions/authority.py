@@ -4,8 +4,10 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
+from accounts.actions import TeamArchived
 from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
+from accounts.rights import Right, holds
 from apikeys.actions.refusals import (
     EnvironmentNotAccepted,
     EnvironmentNotGrantable,
@@ -14,6 +16,7 @@ from apikeys.actions.refusals import (
     LimitsNotGrantable,
     NetworkNotGrantable,
     PermissionNotGrantable,
+    ProjectArchived,
     RotationNotAllowed,
     ScopeNotAllowed,
     ServiceAccountNotUsable,
@@ -24,14 +27,23 @@ from apikeys.networks import is_within
 from apikeys.permissions import ALL, Role, may_issue_scope
 from apikeys.rules import Rules, is_issuer_gone, role_of
 
+# What it takes to issue keys of a scope.
+RIGHT_TO_ISSUE = {
+    "org": Right.ORGANIZATION_KEYS_MANAGE,
+    "team": Right.TEAM_KEYS_MANAGE,
+    "project": Right.PROJECT_KEYS_ISSUE,
+}
+
 
 def may_revoke(principal: Principal, api_key: ApiKey) -> bool:
     """Say whether a caller may end a key: whoever could issue it as an admin, or did issue it and is still there."""
     if api_key.organization_id != principal.organization_id:
         return False
     team_id = api_key.place_team_id
-    is_here = principal.role_in(team_id) is not None
-    return (is_own(principal, api_key) and is_here) or principal.administers(team_id)
+    if team_id is None:
+        return holds(principal, Right.ORGANIZATION_KEYS_MANAGE)
+    may_end_own = holds(principal, Right.PROJECT_KEYS_ISSUE, team_id)
+    return (is_own(principal, api_key) and may_end_own) or holds(principal, Right.TEAM_KEYS_MANAGE, team_id)
 
 
 def is_own(principal: Principal, api_key: ApiKey) -> bool:
@@ -42,7 +54,12 @@ def is_own(principal: Principal, api_key: ApiKey) -> bool:
 
 
 def authority_over(principal: Principal, place: Organization | Team | Project, rules: Rules) -> tuple[str, Role]:
-    """Return the scope that keys of a place have, and the caller's role there, if it may issue them."""
+    """Return the scope that keys of a place have, and the caller's role there, if it may issue them.
+
+    :raises ScopeNotAllowed: if it may not.
+    :raises ProjectArchived: if the place is a project that was put away.
+    :raises TeamArchived: if it is such a team.
+    """
     match place:
         case Organization():
             scope, team_id, organization_id = "org", None, place.pk
@@ -53,8 +70,15 @@ def authority_over(principal: Principal, place: Organization | Team | Project, r
     held = principal.role_in(team_id)
     role = Role(held) if held else None
     is_elsewhere = organization_id != principal.organization_id or _is_outside(principal, scope, place)
-    if role is None or is_elsewhere or not may_issue_scope(scope, role, issuers=rules.policy.issuers):
+    if role is None or is_elsewhere or not holds(principal, RIGHT_TO_ISSUE[scope], team_id):
         raise ScopeNotAllowed
+    # The organization's policy may ask for more than the right does.
+    if not may_issue_scope(scope, role, issuers=rules.policy.issuers):
+        raise ScopeNotAllowed
+    if isinstance(place, Project) and place.archived_at:
+        raise ProjectArchived
+    if isinstance(place, Team) and place.archived_at:
+        raise TeamArchived
     return scope, role
 
 

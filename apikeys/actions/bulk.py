@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts.principals import Principal
-from apikeys import shapes
+from apikeys import notices, shapes
 from apikeys.actions.ending import kept_reason
 from apikeys.actions.refusals import NotSelectable, SelectionChanged
 from apikeys.filters import KeyFilter
@@ -66,6 +66,8 @@ def end_keys(
         raise NotSelectable(f"Between 1 and {MOST_KEYS:,} keys are ended at once. Choose another filter.")
     reason = kept_reason(reason)
     ended = _end(keys, principal, action, reason, at)
+    if action == BulkAction.REVOKE:
+        notices.keys_revoked(keys, principal, reason=reason, at=at)
     _note(principal, action, asked, ended, reason)
     return ended
 

@@ -6,7 +6,8 @@ from django.db import transaction
 
 from accounts.models import Organization
 from accounts.principals import Principal
-from apikeys.actions.policies import require_super_admin
+from accounts.rights import Right
+from apikeys.actions.policies import require_right
 from apikeys.actions.refusals import NoSuchPermission
 from apikeys.permissions import Catalogue, NotACatalogueEntry, Permission, Role
 
@@ -75,7 +76,7 @@ def publish_permissions(*, principal: Principal, names: Collection[str]) -> Cata
 
 
 def _change(principal: Principal, changed: Callable[[Catalogue], Catalogue]) -> Catalogue:
-    require_super_admin(principal)
+    require_right(principal, Right.PERMISSIONS_CHANGE)
     # Locked, so that of two admins who change it at once neither undoes what the other did.
     organization = Organization.objects.select_for_update(no_key=True).get(pk=principal.organization_id)
     before = Catalogue.of(organization.permission_catalogue)

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.principals import Principal
-from apikeys import shapes
+from apikeys import notices, shapes
 from apikeys.actions.authority import may_revoke
 from apikeys.actions.refusals import KeyAlreadyRevoked, KeyNotActive, RevokeNotAllowed
 from apikeys.models import ApiKey
@@ -26,6 +26,7 @@ def revoke_key(*, principal: Principal | None, api_key: ApiKey, at: datetime, re
     current.revoked_at, current.revoke_reason = at, kept_reason(reason)
     current.revoked_by_id = principal.person_id if principal else None
     current.save(update_fields=["revoked_at", "revoked_by", "revoke_reason"])
+    notices.key_revoked(current, principal, reason=current.revoke_reason, at=at)
     return current
 
 

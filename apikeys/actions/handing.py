@@ -6,7 +6,7 @@ from django.db import transaction
 
 from accounts.models import ServiceAccount
 from accounts.principals import Principal
-from apikeys import limits
+from apikeys import limits, notices
 from apikeys.actions.authority import (
     authority_over,
     check_environment,
@@ -54,6 +54,7 @@ def hand_to_service_account(
     account = ServiceAccount.objects.get(pk=service_account.pk)
     current.service_account_id = check_service_account(principal, current.place, role, account)
     current.save(update_fields=["service_account"])
+    notices.key_handed_over(current, principal, at=at)
     return current
 
 

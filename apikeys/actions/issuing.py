@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
-from apikeys import hashing, keyformat, shapes
+from apikeys import hashing, keyformat, notices, shapes
 from apikeys.actions.authority import (
     authority_over,
     check_environment,
@@ -108,6 +108,7 @@ def issue_key(
             authority_over(principal, place, rules)
             check_policy(rules, permissions=permissions, expires_at=expires_at, created_at=at, networks=networks)
             api_key.save(force_insert=True)
+            notices.key_issued(api_key, principal, at=at)
     except IntegrityError as error:
         if ApiKey.objects.issued_by_form(principal.user_id, issue_id).exists():
             raise KeyAlreadyIssued from error

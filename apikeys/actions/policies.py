@@ -11,6 +11,7 @@ from django.utils.crypto import constant_time_compare
 
 from accounts.models import Organization
 from accounts.principals import Principal
+from accounts.rights import Right, holds
 from apikeys import policing
 from apikeys.actions.refusals import PolicyHasChanged, SuperAdminOnly
 from apikeys.models import ApiKey, Policy
@@ -51,7 +52,7 @@ def preview_policy(*, principal: Principal, changes: PolicyChange, existing_from
 
     :raises SuperAdminOnly: as `change_policy` does.
     """
-    require_super_admin(principal)
+    require_right(principal, Right.POLICIES_CHANGE)
     before = Terms.of(rules_of(principal.organization_id))
     found = _foreseen(principal.organization_id, before, changes, existing_from, at)
     return policing.with_examples(found)
@@ -76,7 +77,7 @@ def change_policy(
     :raises SuperAdminOnly: unless the caller is the organization's super admin, or a key of one for all of it.
     :raises PolicyHasChanged: if the policy says something else by now than the caller saw.
     """
-    require_super_admin(principal)
+    require_right(principal, Right.POLICIES_CHANGE)
     # Whoever issues a key meanwhile waits, and is then held to the new policy.
     rules = rules_of(principal.organization_id, is_locked=True)
     before = Terms.of(rules)
@@ -89,12 +90,12 @@ def change_policy(
     return PolicyChanged(rules_of(principal.organization_id), ended)
 
 
-def require_super_admin(principal: Principal) -> None:
-    """Let only who rules over the whole organization pass.
+def require_right(principal: Principal, right: Right) -> None:
+    """Let only who has a right over the whole organization pass.
 
     :raises SuperAdminOnly: for anyone else.
     """
-    if not principal.administers(None):
+    if not holds(principal, right):
         raise SuperAdminOnly
 
 

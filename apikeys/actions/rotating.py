@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from django.db import transaction
 
 from accounts.principals import Principal
-from apikeys import hashing, keyformat, shapes
+from apikeys import hashing, keyformat, notices, shapes
 from apikeys.actions.authority import check_rotation, check_successor_scope, may_revoke
 from apikeys.actions.conformity import check_policy, longest_end
 from apikeys.actions.refusals import (
@@ -133,8 +133,10 @@ def rotate_key(
         case = _checked(ApiKey.objects.select_for_update(of=("self",)), api_key.pk, wish)
         _end_or_retire(case, wish)
         successor = _replaced(case.unused, minted, wish) if case.unused else _new(case, minted, wish)
+        is_new = case.unused is None
+        notices.key_rotated(case.old, successor, principal, is_leak=wish.is_leak, is_new=is_new, at=at)
     hashing.remember(minted.key.reveal(), key_id=successor.pk, digest=successor.digest, prefix=successor.prefix)
-    return Rotated(successor, minted.key, is_new=case.unused is None)
+    return Rotated(successor, minted.key, is_new=is_new)
 
 
 def _mint(api_key: ApiKey) -> _Minted:

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 from ninja import Field, Router, Schema, Status
 from pydantic import AfterValidator, ConfigDict, StringConstraints
 
+from accounts.recent import is_sign_in_recent
+from accounts.rights import Right
 from apikeys import actions
 from apikeys.api.fields import found, invalid
 from apikeys.permissions import Catalogue, NotACatalogueEntry, Permission, Role
 from apikeys.rules import rules_of
 from keyportal import names
-from keyportal.http import ApiRequest
+from keyportal.http import ApiRequest, Problem
 from keyportal.schemas import answers
 
 router = Router(tags=["permissions"])
@@ -97,7 +99,7 @@ def list_permissions(request: ApiRequest) -> dict[str, Any]:
 )
 def add_permission(request: ApiRequest, body: PermissionRequest) -> Status[dict[str, Any]]:
     """Add a permission, which keys can be granted at once. Needs `org:write`, and a key of the organization."""
-    request.principal.require("org:write")
+    _require_writer(request)
     entry = Permission(body.name, body.sentence, Role(body.least_role))
     with _saying("name"):
         catalogue = actions.add_permission(principal=request.principal, entry=entry, is_published=body.is_published)
@@ -115,7 +117,7 @@ def publish_permissions(request: ApiRequest, body: PublishedRequest) -> dict[str
 
     Needs `org:write`, and a key of the organization.
     """
-    request.principal.require("org:write")
+    _require_writer(request)
     with _saying("permissions"):
         return _page(actions.publish_permissions(principal=request.principal, names=body.permissions))
 
@@ -128,8 +130,8 @@ def publish_permissions(request: ApiRequest, body: PublishedRequest) -> dict[str
 )
 def change_permission(request: ApiRequest, name: str, body: PermissionChange) -> dict[str, Any]:
     """Give a permission that was added another sentence or least role. Needs `org:write`, and an organization key."""
-    request.principal.require("org:write")
-    actions.require_super_admin(request.principal)
+    _require_writer(request)
+    actions.require_right(request.principal, Right.PERMISSIONS_CHANGE)
     found(rules_of(request.principal.organization_id).catalogue.by_name.get(name), "permission")
     least_role = Role(body.least_role) if body.least_role else None
     with _saying("name"):
@@ -147,7 +149,7 @@ def change_permission(request: ApiRequest, name: str, body: PermissionChange) ->
 )
 def remove_permission(request: ApiRequest, name: str) -> Status[None]:
     """Take away a permission that was added: no key can do it any more. Needs `org:write`, and an organization key."""
-    request.principal.require("org:write")
+    _require_writer(request)
     actions.remove_permission(principal=request.principal, name=name)
     return Status(204, None)
 
@@ -159,6 +161,13 @@ def _saying(field: str) -> Iterator[None]:
         yield
     except NotACatalogueEntry as error:
         raise invalid(field, str(error)) from error
+
+
+def _require_writer(request: ApiRequest) -> None:
+    """Let in who may write; from a session, only after a recent sign-in, as the pages do."""
+    request.principal.require("org:write")
+    if not request.principal.is_key and not is_sign_in_recent(request):
+        raise Problem("recent_sign_in_required")
 
 
 def _page(catalogue: Catalogue) -> dict[str, Any]:

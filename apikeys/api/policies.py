@@ -9,6 +9,7 @@ from ninja import Field, Router, Schema
 from pydantic import ConfigDict, StringConstraints, model_validator
 
 from accounts.recent import is_sign_in_recent
+from accounts.rights import Right
 from apikeys import actions
 from apikeys.actions import PolicyChange
 from apikeys.api.fields import refuse_unknown_sets
@@ -123,7 +124,7 @@ class PolicyPreview(Schema):
 def get_policy(request: ApiRequest) -> dict[str, Any]:
     """Return what the organization demands of its keys. Needs `org:read`, and a key of the organization."""
     request.principal.require("org:read")
-    actions.require_super_admin(request.principal)
+    actions.require_right(request.principal, Right.ORGANIZATION_SEE)
     return _item(rules_of(request.principal.organization_id))
 
 

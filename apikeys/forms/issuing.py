@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
+from accounts.rights import Right, holds
 from apikeys import limits as limiting
 from apikeys import origins
 from apikeys import permissions as roles
@@ -76,12 +77,17 @@ class IssueKeyForm(forms.Form):
         self._offer_expiries(rules.policy)
         names = [(name, name) for name in (*self.catalogue.by_name, ALL)]
         cast(forms.MultipleChoiceField, self.fields["permissions"]).choices = names
-        teams = Team.objects.administered_by(principal).by_name()
-        projects = Project.objects.visible_to(principal).select_related("team").by_name()
+        teams = Team.objects.where(principal, Right.TEAM_KEYS_MANAGE).unarchived().by_name()
+        projects = Project.objects.where(principal, Right.PROJECT_KEYS_ISSUE).unarchived()
+        projects = projects.select_related("team").by_name()
         self._offer("team", teams)
         self._offer("project", projects)
         self._offer_accounts(principal)
-        scopes = {"org": principal.is_super_admin, "team": teams.exists(), "project": projects.exists()}
+        scopes = {
+            "org": holds(principal, Right.ORGANIZATION_KEYS_MANAGE),
+            "team": teams.exists(),
+            "project": projects.exists(),
+        }
         self.scopes = [scope for scope in flow.scopes if scopes[scope]]
         offered = [(scope.value, scope.label) for scope in ApiKey.Scope if scope.value in self.scopes]
         cast(forms.ChoiceField, self.fields["scope"]).choices = offered
@@ -202,9 +208,8 @@ class IssueKeyForm(forms.Form):
         return permission_groups(self.catalogue, checked, self.catalogue.grantable(self._greatest_role()) | {ALL})
 
     def _greatest_role(self) -> roles.Role | None:
-        if self.principal.is_super_admin:
-            return roles.Role.SUPER_ADMIN
-        return max((roles.Role(role) for role in self.principal.team_roles.values()), default=None)
+        held = [self.principal.role_in(team_id) for team_id in (None, *self.principal.team_roles)]
+        return max((roles.Role(role) for role in held if role), default=None)
 
     def sentence(self, organization: Organization) -> str:
         """Say in words what the key could do as the form stands, filled in wrongly or not at all included."""

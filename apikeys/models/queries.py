@@ -12,6 +12,7 @@ from django.db.models.functions import Cast, Coalesce, Length
 
 from accounts.models import OrganizationMembership, Project, Role, TeamMembership
 from accounts.principals import Principal
+from accounts.rights import Right, holds, reach
 from apikeys.filters import KeyFilter
 from apikeys.models.conditions import filter_condition, state_condition, unused_since
 from audit.uses import LastUse
@@ -50,6 +51,8 @@ PRESENTED = (
     "organization__permission_catalogue",
     "organization__network_policy",
     "project__environments",
+    "project__archived_at",
+    "team__archived_at",
     "allowed_origins",
     "networks",
     "per_second",
@@ -120,11 +123,12 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def visible_to(self, principal: Principal) -> Self:
         """Keys the caller may manage (T1): those whose scope they could issue, and their own.
 
-        A super admin sees the organization's keys, a team admin the team's and its projects', a developer those
-        of the team's projects. A key sees what is inside its own scope, as far as its issuer's role reaches.
+        A super admin and an auditor see the organization's keys, a team admin the team's and its projects', a
+        developer those of the team's projects. A key sees what is inside its own scope, as far as its issuer's role
+        reaches.
         """
         keys = self.filter(organization_id=principal.organization_id)
-        if not principal.is_super_admin:
+        if not holds(principal, Right.ORGANIZATION_SEE):
             keys = keys.filter(_within_roles(principal))
         if principal.project_id:
             return keys.filter(project_id=principal.project_id)
@@ -134,19 +138,24 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return keys
 
     def administered_by(self, principal: Principal) -> Self:
-        """Keys of the places that the caller administers, whoever issued them."""
-        keys = self.filter(organization_id=principal.organization_id)
-        if principal.is_super_admin:
-            return keys
-        as_admin = principal.team_ids_as(Role.TEAM_ADMIN)
-        return keys.filter(Q(team_id__in=as_admin) | Q(project__team_id__in=as_admin))
+        """Keys of the places whose keys the caller manages, whoever issued them."""
+        return self._in_teams_where(principal, Right.TEAM_KEYS_MANAGE)
+
+    def overseen_by(self, principal: Principal) -> Self:
+        """Keys of the places whose keys the caller sees, whoever issued them."""
+        return self._in_teams_where(principal, Right.TEAM_KEYS_SEE)
+
+    def _in_teams_where(self, principal: Principal, right: Right) -> Self:
+        """Keys of the teams in which the caller has a right; of the organization too, if they have it everywhere."""
+        found, keys = reach(principal, right), self.filter(organization_id=principal.organization_id)
+        return keys if found.is_everywhere else keys.filter(_of_teams(found.team_ids))
 
     def endable_by(self, principal: Principal) -> Self:
         """Of the keys that the caller may manage, those that it may end: `actions.may_revoke` for many at once."""
-        if principal.is_super_admin:
+        found, own = reach(principal, Right.TEAM_KEYS_MANAGE), reach(principal, Right.PROJECT_KEYS_ISSUE)
+        if found.is_everywhere:
             return self
-        as_admin = principal.team_ids_as(Role.TEAM_ADMIN)
-        return self.filter(Q(team_id__in=as_admin) | Q(project__team_id__in=as_admin) | own_keys(principal))
+        return self.filter(_of_teams(found.team_ids) | (own_keys(principal) & _of_teams(own.team_ids)))
 
     def acting_for_issuer(self) -> Self:
         """Keys that stand and fall with whoever issued them."""
@@ -160,8 +169,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         in_team = TeamMembership.objects.filter(
             team=Coalesce(OuterRef("team_id"), OuterRef("project__team_id")), membership__user=OuterRef("issuer_id")
         )
+        members = memberships.exclude(role=Role.AUDITOR)
         is_there = Exists(memberships.filter(role=Role.SUPER_ADMIN)) | Exists(in_team) | Q(scope="org")
-        return self.acting_for_issuer().exclude(Exists(memberships) & is_there & Q(issuer__is_active=True))
+        return self.acting_for_issuer().exclude(Exists(members) & is_there & Q(issuer__is_active=True))
 
     def filtered(self, asked: KeyFilter, *, at: datetime, unused_after: int | None = UNUSED_AFTER.days) -> Self:
         """Keys of which all holds that is asked for.
@@ -292,11 +302,14 @@ def without_waiting(patience_ms: int = NOTE_WAIT_MS) -> Iterator[None]:
 
 
 def _within_roles(principal: Principal) -> Q:
-    as_admin = principal.team_ids_as(Role.TEAM_ADMIN)
-    as_developer = principal.team_ids_as(Role.DEVELOPER)
-    own_in_team = own_keys(principal) & Q(team_id__in=as_developer)
-    projects = Project.objects.filter(team_id__in=as_admin | as_developer)
+    as_admin = reach(principal, Right.TEAM_KEYS_SEE).team_ids
+    own_in_team = own_keys(principal) & Q(team_id__in=reach(principal, Right.PROJECT_KEYS_ISSUE).team_ids - as_admin)
+    projects = Project.objects.filter(team_id__in=reach(principal, Right.PROJECT_KEYS_SEE).team_ids)
     return Q(team_id__in=as_admin) | Q(project__among=projects) | own_in_team
+
+
+def _of_teams(team_ids: Collection[UUID]) -> Q:
+    return Q(team_id__in=team_ids) | Q(project__team_id__in=team_ids)
 
 
 def own_keys(principal: Principal) -> Q:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,6 +18,7 @@ from apikeys.forms.bulk import BulkForm
 from apikeys.forms.filters import KeyFilterBar, KeyFilterForm
 from apikeys.rules import rules_of
 from apikeys.selecting import examples
+from apikeys.views.access import may_end_any
 from keyportal.http import MemberRequest
 from keyportal.pages import form_status, posted
 
@@ -29,6 +31,8 @@ _DONE = {"disable": "disabled", "revoke": "revoked"}
 @recent_sign_in_required(keep=FILTER_FIELDS)
 def key_bulk(request: MemberRequest) -> HttpResponse:
     """Show which keys pass the filter, and end them if that is confirmed and still true."""
+    if not may_end_any(request):
+        raise PermissionDenied("You see these keys and end none of them.")
     at = timezone.now()
     catalogue = rules_of(request.principal.organization_id).catalogue
     asked_in = request.POST if request.method == "POST" else request.GET

@@ -10,6 +10,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
 from accounts.models import Role
+from accounts.recent import recent_sign_in_required
+from accounts.rights import Right
 from apikeys import actions
 from apikeys.forms.settings import PermissionForm, PublishableForm
 from apikeys.models import ApiKey
@@ -32,7 +34,7 @@ class PermissionRow:
 
 @require_GET
 def permission_list(request: MemberRequest) -> HttpResponse:
-    require_settings(request)
+    require_settings(request, Right.PERMISSIONS_CHANGE)
     catalogue = rules_of(request.principal.organization_id).catalogue
     groups = [
         (group.title, [_row(catalogue, entry) for entry in group.permissions]) for group in catalogue.by_resource()
@@ -42,8 +44,9 @@ def permission_list(request: MemberRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def permission_add(request: MemberRequest) -> HttpResponse:
-    require_settings(request)
+    require_settings(request, Right.PERMISSIONS_CHANGE)
     form = PermissionForm(posted(request))
     if form.is_valid():
         entry, is_published = form.permission(), form.cleaned_data["is_published"]
@@ -58,8 +61,9 @@ def permission_add(request: MemberRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def permission_change(request: MemberRequest, name: str) -> HttpResponse:
-    require_settings(request)
+    require_settings(request, Right.PERMISSIONS_CHANGE)
     form = PermissionForm(posted(request), entry=_added(request, name))
     if form.is_valid():
         try:
@@ -76,8 +80,9 @@ def permission_change(request: MemberRequest, name: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def permission_remove(request: MemberRequest, name: str) -> HttpResponse:
-    require_settings(request)
+    require_settings(request, Right.PERMISSIONS_CHANGE)
     entry = _added(request, name)
     if request.method == "POST":
         try:
@@ -93,8 +98,9 @@ def permission_remove(request: MemberRequest, name: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def permission_publish(request: MemberRequest) -> HttpResponse:
-    require_settings(request)
+    require_settings(request, Right.PERMISSIONS_CHANGE)
     form = PublishableForm(posted(request), catalogue=rules_of(request.principal.organization_id).catalogue)
     if form.is_valid():
         try:

@@ -12,6 +12,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from accounts import actions
 from accounts.models import Project
+from accounts.rights import Right, holds
 from apikeys.forms.settings import EnvironmentsForm
 from apikeys.models import ApiKey
 from apikeys.policing import USED_TODAY
@@ -24,7 +25,7 @@ from keyportal.pages import form_page, posted
 def project_environments(request: MemberRequest, project_id: UUID) -> HttpResponse:
     projects = Project.objects.visible_to(request.principal).select_related("team")
     project = get_object_or_404(projects, pk=project_id)
-    if not request.principal.administers(project.team_id):
+    if not holds(request.principal, Right.PROJECTS_MANAGE, project.team_id):
         raise PermissionDenied("Only an admin of its team says which keys a project accepts.")
     form = EnvironmentsForm(posted(request), initial={"environments": project.environments})
     if form.is_valid():

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
 from accounts.recent import recent_sign_in_required
+from accounts.rights import Right, holds
 from apikeys import actions, hashing
 from apikeys.flows import FLOWS, ORGANIZATION, SECRET, Flow
 from apikeys.forms.fields import LIMITS
@@ -88,7 +89,7 @@ def key_issue(request: MemberRequest, flow: str) -> HttpResponse:
 
 
 def _require_issuer(request: MemberRequest, flow: Flow) -> None:
-    if flow is ORGANIZATION and not request.principal.is_super_admin:
+    if flow is ORGANIZATION and not holds(request.principal, Right.ORGANIZATION_KEYS_MANAGE):
         raise PermissionDenied("Only a super admin issues keys of the organization. Ask one for it.")
     if flow is not ORGANIZATION and not may_issue(request):
         raise PermissionDenied("You are in no team that has a project. Ask a team admin to add you.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, Q
@@ -13,8 +14,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
-from accounts.models import Role, TeamMembership, User
-from apikeys import actions, leaving
+from accounts.models import TeamMembership, User
+from accounts.recent import recent_sign_in_required
+from accounts.rights import Right, holds, reach
+from apikeys import actions, leaving, notices
 from apikeys.forms.leaving import HandOverForm, RevokeChosenForm, field_of
 from apikeys.models import ApiKey
 from keyportal.http import MemberRequest
@@ -28,7 +31,7 @@ MOST_CHOSEN = PAGE_SIZE
 @require_GET
 def people_left(request: MemberRequest) -> HttpResponse:
     """Who issued keys that are refused now, because they are no longer there."""
-    left = ApiKey.objects.administered_by(request.principal).active(at=timezone.now()).left_behind()
+    left = ApiKey.objects.overseen_by(request.principal).active(at=timezone.now()).left_behind()
     issuers = left.order_by().values("issuer", "issuer__name", "issuer__email").annotate(count=Count("pk"))
     page = Paginator(issuers.order_by("issuer__email"), PAGE_SIZE).get_page(request.GET.get("page"))
     return render(request, "apikeys/people_left.html", {"page": page})
@@ -38,7 +41,7 @@ def people_left(request: MemberRequest) -> HttpResponse:
 @vary_on_headers("HX-Request")
 def person_keys(request: MemberRequest, user_id: UUID) -> HttpResponse:
     person = _person(request, user_id)
-    keys = leaving.live_keys_of(person, request.principal, at=timezone.now())
+    keys = leaving.seen_keys_of(person, request.principal, at=timezone.now())
     page = Paginator(keys, PAGE_SIZE).get_page(request.GET.get("page"))
     rows = leaving.now(page, request.principal)
     context = {
@@ -47,7 +50,8 @@ def person_keys(request: MemberRequest, user_id: UUID) -> HttpResponse:
         "rows": sorted(rows, key=lambda row: not row.is_affected),
         "is_all_chosen": request.GET.get("choose") == "all",
         "membership": person.memberships.filter(organization=request.principal.organization_id).first(),
-        "may_change": request.principal.is_super_admin and person != request.user,
+        "may_change": holds(request.principal, Right.PEOPLE_MANAGE) and person != request.user,
+        "may_decide": bool(reach(request.principal, Right.TEAM_KEYS_MANAGE)),
     }
     template = "apikeys/_person_key_table.html" if request.htmx else "apikeys/person_keys.html"
     return render(request, template, context)
@@ -55,15 +59,17 @@ def person_keys(request: MemberRequest, user_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def person_keys_revoke(request: MemberRequest, user_id: UUID) -> HttpResponse:
     """Show which of the chosen keys will end, and end them."""
     person = _person(request, user_id)
+    _require_manager(request)
     keys = _chosen(request, person)
     form = RevokeChosenForm(posted(request))
     if keys and form.is_valid():
         # As all who lock many keys do, or two of them may wait for each other.
         in_order = sorted(keys, key=lambda api_key: api_key.pk)
-        with transaction.atomic():
+        with transaction.atomic(), notices.together():
             ended = [_revoked(request, api_key, form.cleaned_data["reason"]) for api_key in in_order]
         at = timezone.now()
         messages.success(request, f"{_keys(sum(ended))} revoked at {at:%H:%M} UTC. Refused since.")
@@ -73,9 +79,11 @@ def person_keys_revoke(request: MemberRequest, user_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def person_keys_hand_over(request: MemberRequest, user_id: UUID) -> HttpResponse:
     """Ask for each of the chosen keys which service account it shall act for; all of them are handed over, or none."""
     person = _person(request, user_id)
+    _require_manager(request)
     keys = _chosen(request, person)
     form = HandOverForm(posted(request), principal=request.principal, keys=keys)
     if keys and form.is_valid():
@@ -91,13 +99,14 @@ def _hand_over(request: MemberRequest, form: HandOverForm) -> int:
     # As all who lock many keys do, or two of them may wait for each other.
     chosen = sorted(form.chosen(), key=lambda pair: pair[0].pk)
     with transaction.atomic():
-        for api_key, account in chosen:
-            try:
-                actions.hand_to_service_account(
-                    principal=request.principal, api_key=api_key, service_account=account, at=timezone.now()
-                )
-            except actions.Refused as refused:
-                form.add_error(field_of(api_key), str(refused))
+        with notices.together():
+            for api_key, account in chosen:
+                try:
+                    actions.hand_to_service_account(
+                        principal=request.principal, api_key=api_key, service_account=account, at=timezone.now()
+                    )
+                except actions.Refused as refused:
+                    form.add_error(field_of(api_key), str(refused))
         if form.errors:
             transaction.set_rollback(True)
     return len(chosen)
@@ -112,16 +121,21 @@ def _revoked(request: MemberRequest, api_key: ApiKey, reason: str) -> bool:
 
 
 def _person(request: MemberRequest, user_id: UUID) -> User:
-    """Return someone in what the caller administers, or whose keys are in it; for everyone else there is no such."""
+    """Return someone in a team whose keys the caller sees, or who issued some; for everyone else there is no such."""
     principal = request.principal
-    members = TeamMembership.objects.filter(team__in=principal.team_ids_as(Role.TEAM_ADMIN))
-    is_here = Q(memberships__team_memberships__in=members)
-    if principal.is_super_admin:
-        is_here = Q(memberships__organization=principal.organization_id)
-    is_issuer = Q(issued_keys__in=ApiKey.objects.administered_by(principal))
-    if not (principal.is_super_admin or principal.team_ids_as(Role.TEAM_ADMIN)):
+    found = reach(principal, Right.TEAM_KEYS_SEE)
+    if not found:
         raise Http404
+    is_here = Q(memberships__team_memberships__in=TeamMembership.objects.filter(team__in=found.team_ids))
+    if found.is_everywhere:
+        is_here = Q(memberships__organization=principal.organization_id)
+    is_issuer = Q(issued_keys__in=ApiKey.objects.overseen_by(principal))
     return get_object_or_404(User.objects.filter(is_here | is_issuer).distinct(), pk=user_id)
+
+
+def _require_manager(request: MemberRequest) -> None:
+    if not reach(request.principal, Right.TEAM_KEYS_MANAGE):
+        raise PermissionDenied("Only an admin of the team decides what becomes of keys.")
 
 
 def _chosen(request: MemberRequest, person: User) -> Sequence[ApiKey]:

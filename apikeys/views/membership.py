@@ -16,23 +16,21 @@ from django.views.decorators.vary import vary_on_headers
 from accounts import actions as people
 from accounts.models import OrganizationMembership, Role, ServiceAccount, Team, TeamMembership, User
 from accounts.recent import recent_sign_in_required
+from accounts.rights import Right, holds
 from apikeys import leaving
 from apikeys.forms.leaving import ConfirmForm, OrganizationRoleForm, TeamRoleForm
 from apikeys.leaving import Change
 from keyportal.http import MemberRequest
 from keyportal.pages import form_page, posted
 
-OTHER_ROLE = {
-    Role.TEAM_ADMIN: Role.DEVELOPER,
-    Role.DEVELOPER: Role.TEAM_ADMIN,
-    Role.SUPER_ADMIN: Role.MEMBER,
-    Role.MEMBER: Role.SUPER_ADMIN,
-}
-LESSER_ROLES = frozenset({Role.DEVELOPER, Role.MEMBER})
+OTHER_ROLE = {Role.TEAM_ADMIN: Role.DEVELOPER, Role.DEVELOPER: Role.TEAM_ADMIN}
+# What someone can become in the organization, and of which that is a loss for their keys.
+LESSER_ROLES = frozenset({Role.DEVELOPER, Role.MEMBER, Role.AUDITOR})
 
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def team_member_role(request: MemberRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     member = _team_member(request, team_id, user_id)
     person, to = member.membership.user, OTHER_ROLE[Role(member.role)]
@@ -40,7 +38,10 @@ def team_member_role(request: MemberRequest, team_id: UUID, user_id: UUID) -> Ht
     if form.is_valid():
         role = Role(form.cleaned_data["role"])
         if _is_done(
-            form, lambda: people.change_team_role(principal=request.principal, team_membership=member, role=role)
+            form,
+            lambda: people.change_team_role(
+                at=timezone.now(), principal=request.principal, team_membership=member, role=role
+            ),
         ):
             messages.success(request, f"{person.display_name} is {_with_article(role)} of {member.team} now.")
             return _next(request, person, member.team, is_less=role in LESSER_ROLES)
@@ -52,11 +53,12 @@ def team_member_role(request: MemberRequest, team_id: UUID, user_id: UUID) -> Ht
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def team_member_remove(request: MemberRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     member = _team_member(request, team_id, user_id)
     person, form = member.membership.user, ConfirmForm(posted(request))
     if form.is_valid() and _is_done(
-        form, lambda: people.remove_from_team(principal=request.principal, team_membership=member)
+        form, lambda: people.remove_from_team(at=timezone.now(), principal=request.principal, team_membership=member)
     ):
         messages.success(request, f"{person.display_name} is no longer in {member.team}.")
         return _next(request, person, member.team, is_less=True)
@@ -69,30 +71,36 @@ def team_member_remove(request: MemberRequest, team_id: UUID, user_id: UUID) -> 
 @vary_on_headers("HX-Request")
 @recent_sign_in_required()
 def person_role(request: MemberRequest, user_id: UUID) -> HttpResponse:
-    """Make someone a super admin, or no longer."""
+    """Make someone a super admin or an auditor, or no longer."""
     membership = _membership(request, user_id)
-    person, to = membership.user, OTHER_ROLE[Role(membership.role)]
+    person = membership.user
     form = OrganizationRoleForm(posted(request), initial={"role": membership.role})
     if form.is_valid():
         role = Role(form.cleaned_data["role"])
         if _is_done(
             form,
-            lambda: people.change_organization_role(principal=request.principal, membership=membership, role=role),
+            lambda: people.change_organization_role(
+                at=timezone.now(), principal=request.principal, membership=membership, role=role
+            ),
         ):
             messages.success(request, f"{person.display_name} is {_with_article(role)} of the organization now.")
             return _next(request, person, is_less=role in LESSER_ROLES)
-    preview = _preview(request, person, leaving.in_organization(to), to=to)
-    return form_page(request, "apikeys/person_role.html", form, person=person, **preview)
+    others = [Role(role) for role, _ in reversed(OrganizationMembership.ROLES) if role != membership.role]
+    previews = [_preview(request, person, leaving.in_organization(role), to=role) for role in others]
+    leaves = Team.objects.filter(memberships__membership=membership).by_name()
+    return form_page(request, "apikeys/person_role.html", form, person=person, previews=previews, leaves=leaves)
 
 
 @require_http_methods(["GET", "POST"])
 @vary_on_headers("HX-Request")
+@recent_sign_in_required()
 def person_remove(request: MemberRequest, user_id: UUID) -> HttpResponse:
     """Take someone out of the organization and all of its teams."""
     membership = _membership(request, user_id)
     person, form = membership.user, ConfirmForm(posted(request))
     if form.is_valid() and _is_done(
-        form, lambda: people.remove_from_organization(principal=request.principal, membership=membership)
+        form,
+        lambda: people.remove_from_organization(at=timezone.now(), principal=request.principal, membership=membership),
     ):
         messages.success(request, f"{person.display_name} is no longer in the organization.")
         return _next(request, person, is_less=True)
@@ -111,7 +119,7 @@ def _team_member(request: MemberRequest, team_id: UUID, user_id: UUID) -> TeamMe
 
 
 def _membership(request: MemberRequest, user_id: UUID) -> OrganizationMembership:
-    if not request.principal.is_super_admin:
+    if not holds(request.principal, Right.PEOPLE_MANAGE):
         raise PermissionDenied("Only a super admin changes who is in the organization, and as what.")
     rows = OrganizationMembership.objects.select_related("user", "organization")
     return get_object_or_404(rows, organization=request.principal.organization_id, user=user_id)
@@ -135,6 +143,7 @@ def _preview(request: MemberRequest, person: User, change: Change, *, to: Role |
         "refused": costs.refused,
         "narrowed": costs.narrowed,
         "to": to.label.lower() if to else "",
+        "leaves_teams": to == Role.AUDITOR,
         "is_self": person == request.user,
     }
 
@@ -146,8 +155,8 @@ def _next(request: MemberRequest, person: User, team: Team | None = None, *, is_
         return redirect("team-list")
     if is_less and leaving.live_keys_of(person, request.principal, at=timezone.now()).exists():
         return redirect("person-keys", person.pk)
-    return redirect(reverse("team-detail", args=[team.pk]) if team else reverse("team-list"))
+    return redirect(reverse("team-detail", args=[team.pk]) if team else reverse("people-list"))
 
 
 def _with_article(role: Role) -> str:
-    return f"a {role.label.lower()}"
+    return f"{'an' if role == Role.AUDITOR else 'a'} {role.label.lower()}"

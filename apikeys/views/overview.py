@@ -44,7 +44,7 @@ def overview(request: MemberRequest) -> HttpResponse:
     }
     counts = count_all(search, asked)
     attention = most_urgent(search, size=ATTENTION_SHOWN)
-    left = ApiKey.objects.administered_by(request.principal).active(at=at).left_behind()
+    left = ApiKey.objects.overseen_by(request.principal).active(at=at).left_behind()
     left_behind = left.order_by()[:BOUND].count()
     is_issuer = may_issue(request)
     steps = first_steps(request.principal, is_issuer=is_issuer)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.models import Role
 from accounts.recent import recent_sign_in_required
+from accounts.rights import Right, holds
 from apikeys import actions, policing
 from apikeys.forms.settings import POLICY_FIELDS, PolicyForm
 from apikeys.policing import Effect, Preview, Rule, Terms
@@ -63,9 +64,9 @@ class ChangeLine:
     after: str
 
 
-def require_settings(request: MemberRequest) -> None:
-    """Let only who rules over the organization see its settings."""
-    if not request.principal.is_super_admin:
+def require_settings(request: MemberRequest, right: Right) -> None:
+    """Let only who may change a setting of the organization see its page."""
+    if not holds(request.principal, right):
         raise PermissionDenied("Only a super admin changes what holds for all keys. Ask one for it.")
 
 
@@ -74,7 +75,7 @@ def require_settings(request: MemberRequest) -> None:
 @recent_sign_in_required(keep=KEPT)
 def policy_change(request: MemberRequest) -> HttpResponse:
     """Show the policy; on its POST, what it would touch as it was filled in. Nothing is changed or stored here."""
-    require_settings(request)
+    require_settings(request, Right.POLICIES_CHANGE)
     at = timezone.now()
     form = _form(request, at)
     if not form.is_valid():
@@ -87,7 +88,7 @@ def policy_change(request: MemberRequest) -> HttpResponse:
 @recent_sign_in_required(keep=KEPT)
 def policy_apply(request: MemberRequest) -> HttpResponse:
     """Turn on what was previewed; all of it is sent again, and reckoned again."""
-    require_settings(request)
+    require_settings(request, Right.POLICIES_CHANGE)
     if request.method == "GET":
         # From the confirmation of a sign-in: what was filled in is looked at once more.
         return redirect(f"{reverse('policy-change')}?{request.GET.urlencode()}")

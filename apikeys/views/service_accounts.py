@@ -15,6 +15,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from accounts import actions as people
 from accounts.models import ServiceAccount
+from accounts.rights import Right, holds
 from apikeys.forms.leaving import StopServiceAccountForm
 from apikeys.listing import key_table
 from apikeys.models import ApiKey
@@ -30,8 +31,9 @@ def service_account_detail(request: MemberRequest, account_id: UUID) -> HttpResp
     account = _visible(request, account_id)
     keys = ApiKey.objects.visible_to(request.principal).filter(service_account=account)
     may_have_keys = account.stopped_at is None and account.has_steward
-    may_manage = request.principal.administers(account.team_id)
-    place = {"scope": "team", "team": str(account.team_id)} if may_manage else {}
+    may_manage = holds(request.principal, Right.SERVICE_ACCOUNTS_MANAGE, account.team_id)
+    may_issue_for_team = holds(request.principal, Right.TEAM_KEYS_MANAGE, account.team_id)
+    place = {"scope": "team", "team": str(account.team_id)} if may_issue_for_team else {}
     context = key_table(request, keys, at=timezone.now()) | {
         "account": account,
         "may_manage": may_manage,
@@ -46,7 +48,7 @@ def service_account_detail(request: MemberRequest, account_id: UUID) -> HttpResp
 @vary_on_headers("HX-Request")
 def service_account_stop(request: MemberRequest, account_id: UUID) -> HttpResponse:
     account = _visible(request, account_id)
-    if not request.principal.administers(account.team_id):
+    if not holds(request.principal, Right.SERVICE_ACCOUNTS_MANAGE, account.team_id):
         raise PermissionDenied("Only an admin of the team stops its service accounts.")
     at = timezone.now()
     form = StopServiceAccountForm(posted(request), account=account)

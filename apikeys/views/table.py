@@ -15,12 +15,13 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from accounts.models import Project
+from accounts.rights import Right, holds
 from apikeys import shapes
 from apikeys.flows import ORGANIZATION, PUBLISHABLE, SECRET
 from apikeys.listing import key_table
 from apikeys.models import ApiKey
 from apikeys.snippets import browser_snippets
-from apikeys.views.access import may_issue
+from apikeys.views.access import may_end_any, may_issue, may_issue_for_projects
 from keyportal.http import MemberRequest
 
 
@@ -34,8 +35,15 @@ class KindTab(NamedTuple):
 @vary_on_headers("HX-Request")
 def key_list(request: MemberRequest) -> HttpResponse:
     keys = ApiKey.objects.visible_to(request.principal)
-    context = key_table(request, keys, at=timezone.now(), is_everything=request.principal.is_super_admin)
-    context |= {"may_issue": may_issue(request), "has_export": True, "kind_tabs": _integrations_tabs(request)}
+    context = key_table(
+        request, keys, at=timezone.now(), is_everything=holds(request.principal, Right.ORGANIZATION_SEE)
+    )
+    context |= {
+        "may_issue": may_issue(request),
+        "has_export": True,
+        "may_bulk": may_end_any(request),
+        "kind_tabs": _integrations_tabs(request),
+    }
     template = "apikeys/_key_table.html" if request.htmx else "apikeys/key_list.html"
     return render(request, template, context, status=200 if context["is_valid"] else 422)
 
@@ -47,7 +55,7 @@ def sdk_key_list(request: MemberRequest) -> HttpResponse:
     context = key_table(request, keys, at=timezone.now()) | _sdk_keys(reverse(PUBLISHABLE.url_name))
     context |= {
         "kind_tabs": _integrations_tabs(request),
-        "may_issue": Project.objects.visible_to(request.principal).exists(),
+        "may_issue": may_issue_for_projects(request),
     }
     template = "apikeys/_key_table.html" if request.htmx else "apikeys/key_list.html"
     return render(request, template, context, status=200 if context["is_valid"] else 422)
@@ -56,12 +64,16 @@ def sdk_key_list(request: MemberRequest) -> HttpResponse:
 @require_GET
 @vary_on_headers("HX-Request")
 def organization_keys(request: MemberRequest) -> HttpResponse:
-    """The keys that reach the whole organization, for those who may issue them."""
-    if not request.principal.is_super_admin:
+    """The keys that reach the whole organization."""
+    if not holds(request.principal, Right.ORGANIZATION_SEE):
         raise PermissionDenied("Only a super admin manages keys of the organization. Ask one for it.")
     keys = ApiKey.objects.visible_to(request.principal).filter(scope=ApiKey.Scope.ORG)
     context = key_table(request, keys, at=timezone.now())
-    context |= {"may_issue": True, "issue_url": reverse(ORGANIZATION.url_name), "issue_title": ORGANIZATION.title}
+    context |= {
+        "may_issue": holds(request.principal, Right.ORGANIZATION_KEYS_MANAGE),
+        "issue_url": reverse(ORGANIZATION.url_name),
+        "issue_title": ORGANIZATION.title,
+    }
     template = "apikeys/_key_table.html" if request.htmx else "apikeys/organization_keys.html"
     return render(request, template, context, status=200 if context["is_valid"] else 422)
 
@@ -94,9 +106,8 @@ def _project_keys(
     keys = ApiKey.objects.visible_to(request.principal).filter(project=project, kind=kind)
     context = key_table(request, keys, at=timezone.now()) | {
         "project": project,
-        "may_change": request.principal.administers(project.team_id),
-        # Who sees a project is in its team, and so may issue its keys.
-        "may_issue": True,
+        "may_change": holds(request.principal, Right.PROJECTS_MANAGE, project.team_id),
+        "may_issue": holds(request.principal, Right.PROJECT_KEYS_ISSUE, project.team_id),
         "kind_tabs": _kind_tabs(
             request, reverse("project-detail", args=[project.pk]), reverse("project-sdk-keys", args=[project.pk])
         ),

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 
 from accounts import actions as people
 from accounts.models import ServiceAccount, Team, TeamMembership
+from accounts.rights import Right, holds
 from apikeys.models import ApiKey
 from keyportal.http import MemberRequest
 
@@ -37,15 +38,17 @@ def team_detail(request: MemberRequest, team_id: UUID) -> HttpResponse:
     at = timezone.now()
     team = get_object_or_404(Team.objects.visible_to(request.principal), pk=team_id)
     members = team.memberships.select_related("team", "membership__user").order_by("-role", "membership__user__email")
-    may_manage = request.principal.administers(team.pk)
+    may_invite = holds(request.principal, Right.MEMBERS_MANAGE, team.pk)
     invitations = team.invitations.pending(at=at).select_related("invited_by").order_by("-created_at")
     context = {
         "team": team,
         "members": [MemberRow(member, people.may_change(request.principal, member)) for member in members],
         "projects": team.projects.by_name(),
         "accounts": _account_rows(team, at),
-        "invitations": invitations if may_manage else [],
-        "may_manage": may_manage,
+        "invitations": invitations if may_invite else [],
+        "may_invite": may_invite,
+        "may_add_projects": holds(request.principal, Right.PROJECTS_MANAGE, team.pk),
+        "may_add_accounts": holds(request.principal, Right.SERVICE_ACCOUNTS_MANAGE, team.pk),
     }
     return render(request, "apikeys/team_detail.html", context)
 

@@ -113,9 +113,15 @@ def test_create_user_is_on_record_without_the_password(alice: Person) -> None:
         target_label="erin@example.com",
         changes={
             "email": [None, "erin@example.com"],
-            "name": [None, "Erin"],
             "is_active": [None, True],
+            "wants_product_updates": [None, False],
+            "wants_security_advisories": [None, True],
+            "wants_tips": [None, False],
             "password": [None, "•••"],
+            "name": [None, "•••"],
+            "company": [None, "•••"],
+            "job_title": [None, "•••"],
+            "time_zone": [None, "•••"],
         },
     )
 
@@ -202,6 +208,7 @@ def test_add_to_team_brings_the_person_into_the_organization(alice: Person, team
             "team_id": [None, str(team.pk)],
             "membership_id": [None, str(in_team.membership_id)],
             "role": [None, "team_admin"],
+            "is_from_group": [None, False],
         },
     )
 
@@ -231,7 +238,14 @@ def test_create_organization_is_on_record(alice: Person) -> None:
         target_table="organizations",
         target_id=str(organization.pk),
         target_label="Southwind",
-        changes={"name": [None, "Southwind"], "permission_catalogue": [None, {}], "network_policy": [None, {}]},
+        changes={
+            "name": [None, "Southwind"],
+            "slug": [None, "southwind"],
+            "logo_initials": [None, ""],
+            "permission_catalogue": [None, {}],
+            "network_policy": [None, {}],
+            "security_policy": [None, {}],
+        },
     )
 
 

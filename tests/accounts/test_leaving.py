@@ -39,7 +39,9 @@ def olga(other_team: Team) -> Person:
 
 def test_change_team_role_is_on_record(bob: Person, dana: Person, team: Team) -> None:
     with acting_as(bob):
-        actions.change_team_role(principal=bob.principal, team_membership=in_team(dana, team), role=Role.TEAM_ADMIN)
+        actions.change_team_role(
+            at=NOON, principal=bob.principal, team_membership=in_team(dana, team), role=Role.TEAM_ADMIN
+        )
     assert dana.principal.team_roles == {team.pk: "team_admin"}
     newest = last_event()
     assert (newest["event"], newest["target_label"]) == ("team_membership.updated", "dana@example.com in Payments")
@@ -48,7 +50,7 @@ def test_change_team_role_is_on_record(bob: Person, dana: Person, team: Team) ->
 
 def test_remove_from_team_leaves_the_organization_and_is_on_record(bob: Person, dana: Person, team: Team) -> None:
     with acting_as(bob):
-        actions.remove_from_team(principal=bob.principal, team_membership=in_team(dana, team))
+        actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=in_team(dana, team))
     assert roles_of(dana) == ("member", {})
     newest = last_event()
     assert (newest["event"], newest["target_label"]) == ("team_membership.deleted", "dana@example.com in Payments")
@@ -57,11 +59,11 @@ def test_remove_from_team_leaves_the_organization_and_is_on_record(bob: Person, 
 
 def test_who_left_first_is_no_member(bob: Person, dana: Person, team: Team) -> None:
     member = in_team(dana, team)
-    actions.remove_from_team(principal=bob.principal, team_membership=member)
+    actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=member)
     with pytest.raises(actions.NotAMember):
-        actions.remove_from_team(principal=bob.principal, team_membership=member)
+        actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=member)
     with pytest.raises(actions.NotAMember):
-        actions.change_team_role(principal=bob.principal, team_membership=member, role=Role.TEAM_ADMIN)
+        actions.change_team_role(at=NOON, principal=bob.principal, team_membership=member, role=Role.TEAM_ADMIN)
 
 
 @pytest.mark.parametrize("who", ["alice", "bob", "dana", "charlie", "olga", "bob_key"])
@@ -74,11 +76,14 @@ def test_team_is_for_its_admins_and_nobody_touches_someone_above_them(
     is_allowed = who == "alice" or (who == "bob" and whom != "alice")
     acts: list[Act] = [
         lambda by: actions.change_team_role(
+            at=NOON,
             principal=by,
             team_membership=in_team(request.getfixturevalue(whom), team),
             role=Role.DEVELOPER,
         ),
-        lambda by: actions.remove_from_team(principal=by, team_membership=in_team(request.getfixturevalue(whom), team)),
+        lambda by: actions.remove_from_team(
+            at=NOON, principal=by, team_membership=in_team(request.getfixturevalue(whom), team)
+        ),
     ]
     before = AuditEvent.objects.count()
     for act in acts:
@@ -110,7 +115,9 @@ def key_principal(person: Person, team: Team) -> Principal:
 
 def test_change_organization_role_is_on_record(alice: Person, dana: Person) -> None:
     with acting_as(alice):
-        actions.change_organization_role(principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN)
+        actions.change_organization_role(
+            at=NOON, principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN
+        )
     assert dana.principal.is_super_admin
     newest = last_event()
     assert (newest["event"], newest["changes"]) == (
@@ -124,7 +131,7 @@ def test_remove_from_organization_leaves_all_teams_and_is_on_record(
 ) -> None:
     actions.add_to_team(team=other_team, user=dana.user, role=Role.TEAM_ADMIN, at=NOON)
     with acting_as(alice):
-        actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
+        actions.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
     assert roles_of(dana) is None
     assert not TeamMembership.objects.filter(membership__user=dana.user).exists()
     assert sorted(event_names(action="delete")) == [
@@ -138,7 +145,7 @@ def test_remove_from_organization_touches_no_other_organization(alice: Person, d
     elsewhere = actions.add_to_organization(
         organization=charlie.membership.organization, user=dana.user, role=Role.MEMBER, at=NOON
     )
-    actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
+    actions.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
     assert OrganizationMembership.objects.filter(pk=elsewhere.pk).exists()
 
 
@@ -160,46 +167,56 @@ def test_organization_is_for_its_super_admins(
     )
     before = AuditEvent.objects.count()
     with pytest.raises(actions.NotAllowed):
-        actions.change_organization_role(principal=principal, membership=dana.membership, role=Role.SUPER_ADMIN)
+        actions.change_organization_role(
+            at=NOON, principal=principal, membership=dana.membership, role=Role.SUPER_ADMIN
+        )
     with pytest.raises(actions.NotAllowed):
-        actions.remove_from_organization(principal=principal, membership=dana.membership)
+        actions.remove_from_organization(at=NOON, principal=principal, membership=dana.membership)
     assert roles_of(dana) == ("member", {team.pk: "developer"})
     assert AuditEvent.objects.count() == before
 
 
 def test_last_super_admin_stays(alice: Person) -> None:
     with pytest.raises(actions.LastSuperAdmin):
-        actions.change_organization_role(principal=alice.principal, membership=alice.membership, role=Role.MEMBER)
+        actions.change_organization_role(
+            at=NOON, principal=alice.principal, membership=alice.membership, role=Role.MEMBER
+        )
     with pytest.raises(actions.LastSuperAdmin):
-        actions.remove_from_organization(principal=alice.principal, membership=alice.membership)
+        actions.remove_from_organization(at=NOON, principal=alice.principal, membership=alice.membership)
     assert roles_of(alice) == ("super_admin", {})
     # To be made what one is already takes nothing from anyone.
-    actions.change_organization_role(principal=alice.principal, membership=alice.membership, role=Role.SUPER_ADMIN)
+    actions.change_organization_role(
+        at=NOON, principal=alice.principal, membership=alice.membership, role=Role.SUPER_ADMIN
+    )
 
 
 def test_super_admin_who_cannot_sign_in_does_not_count(alice: Person, dana: Person) -> None:
-    actions.change_organization_role(principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN)
+    actions.change_organization_role(
+        at=NOON, principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN
+    )
     dana.user.is_active = False
     dana.user.save(update_fields=["is_active"])
     with pytest.raises(actions.LastSuperAdmin):
-        actions.remove_from_organization(principal=alice.principal, membership=alice.membership)
+        actions.remove_from_organization(at=NOON, principal=alice.principal, membership=alice.membership)
 
 
 def test_who_left_the_organization_first_is_no_member(alice: Person, dana: Person) -> None:
-    actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
+    actions.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
     with pytest.raises(actions.NotAMember):
-        actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
+        actions.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.every_database
 def test_two_super_admins_who_demote_each_other_at_once_do_not_both_succeed(alice: Person, dana: Person) -> None:
-    actions.change_organization_role(principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN)
+    actions.change_organization_role(
+        at=NOON, principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN
+    )
     sides = [(alice.principal, dana.membership), (dana.principal, alice.membership)]
 
     def demote(number: int) -> object:
         principal, membership = sides[number]
-        return actions.change_organization_role(principal=principal, membership=membership, role=Role.MEMBER)
+        return actions.change_organization_role(at=NOON, principal=principal, membership=membership, role=Role.MEMBER)
 
     results = together(2, demote)
     assert sorted(type(result).__name__ for result in results) == ["LastSuperAdmin", "OrganizationMembership"]
@@ -216,9 +233,9 @@ def test_leaving_voids_the_invitations_that_would_bring_one_back(
     invited(alice, other_team, "dana@example.com")
     invited(charlie, elsewhere, "dana@example.com")
     invited(bob, team, "erin@example.com")
-    actions.remove_from_team(principal=bob.principal, team_membership=in_team(dana, team))
+    actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=in_team(dana, team))
     assert Invitation.objects.count() == 3
-    actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
+    actions.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
     left = Invitation.objects.order_by("email").values_list("email", "team")
     assert [*left] == [("dana@example.com", elsewhere.pk), ("erin@example.com", team.pk)]
 
@@ -231,7 +248,7 @@ def test_leaving_locks_invitations_before_the_membership_as_accepting_does(
     invited(alice, other_team, "dana@example.com")
     what = {"team_membership": in_team(dana, team)} if "team" in act else {"membership": dana.membership}
     with CaptureQueriesContext(connection) as captured:
-        getattr(actions, act)(principal=alice.principal, **what)
+        getattr(actions, act)(principal=alice.principal, at=NOON, **what)
     locked = [query["sql"].rpartition("FOR ")[2] for query in captured if "UPDATE OF" in query["sql"]]
     assert locked[0] == 'UPDATE OF "accounts_invitation"'
     assert len(locked) == 2
@@ -239,9 +256,9 @@ def test_leaving_locks_invitations_before_the_membership_as_accepting_does(
 
 def test_who_left_the_organization_first_is_no_member_of_a_team(alice: Person, dana: Person, team: Team) -> None:
     member = in_team(dana, team)
-    actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
+    actions.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
     with pytest.raises(actions.NotAMember):
-        actions.remove_from_team(principal=alice.principal, team_membership=member)
+        actions.remove_from_team(at=NOON, principal=alice.principal, team_membership=member)
 
 
 def test_who_may_not_take_someone_out_withdraws_nothing(
@@ -249,9 +266,9 @@ def test_who_may_not_take_someone_out_withdraws_nothing(
 ) -> None:
     invited(alice, other_team, "dana@example.com")
     with pytest.raises(actions.NotAllowed):
-        actions.remove_from_organization(principal=charlie.principal, membership=dana.membership)
+        actions.remove_from_organization(at=NOON, principal=charlie.principal, membership=dana.membership)
     with pytest.raises(actions.NotAllowed):
-        actions.remove_from_team(principal=charlie.principal, team_membership=in_team(dana, team))
+        actions.remove_from_team(at=NOON, principal=charlie.principal, team_membership=in_team(dana, team))
     assert Invitation.objects.count() == 1
     assert event_names(event="invitation.deleted") == []
 
@@ -264,7 +281,7 @@ def test_team_change_saves_nothing_if_the_audit_row_fails(
     request.getfixturevalue("broken_log")
     more = {"role": Role.TEAM_ADMIN} if act == "change_team_role" else {}
     with pytest.raises(LogIsFull):
-        getattr(actions, act)(principal=bob.principal, team_membership=member, **more)
+        getattr(actions, act)(principal=bob.principal, team_membership=member, at=NOON, **more)
     assert roles_of(dana) == ("member", {team.pk: "developer"})
 
 
@@ -275,7 +292,7 @@ def test_organization_change_saves_nothing_if_the_audit_row_fails(
     request.getfixturevalue("broken_log")
     more = {"role": Role.SUPER_ADMIN} if act == "change_organization_role" else {}
     with pytest.raises(LogIsFull):
-        getattr(actions, act)(principal=alice.principal, membership=dana.membership, **more)
+        getattr(actions, act)(principal=alice.principal, membership=dana.membership, at=NOON, **more)
     assert roles_of(dana) == ("member", {team.pk: "developer"})
 
 
@@ -284,9 +301,9 @@ def test_removal_holds_on_the_next_request_of_a_session(
 ) -> None:
     url = f"/teams/{team.pk}/"
     assert dana_client.get(url).status_code == 200
-    actions.remove_from_team(principal=bob.principal, team_membership=in_team(dana, team))
+    actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=in_team(dana, team))
     assert dana_client.get(url).status_code == 404
-    actions.remove_from_organization(principal=alice.principal, membership=dana.membership)
+    actions.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
     assert dana_client.get("/").status_code == 403
 
 
@@ -295,5 +312,7 @@ def test_demotion_holds_on_the_next_request_of_a_session(
 ) -> None:
     url = f"/teams/{team.pk}/invite/"
     assert bob_client.get(url).status_code == 200
-    actions.change_team_role(principal=alice.principal, team_membership=in_team(bob, team), role=Role.DEVELOPER)
+    actions.change_team_role(
+        at=NOON, principal=alice.principal, team_membership=in_team(bob, team), role=Role.DEVELOPER
+    )
     assert bob_client.get(url).status_code == 403

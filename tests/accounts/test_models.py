@@ -124,15 +124,19 @@ def test_team_membership_is_one_per_person(bob: Person, team: Team) -> None:
 @pytest.mark.parametrize(
     ("changes", "constraint"),
     [
-        ({"role": Role.SUPER_ADMIN}, "invitation_role"),
+        ({"role": Role.SUPER_ADMIN}, "invitation_role_is_of_its_place"),
+        ({"role": Role.AUDITOR}, "invitation_role_is_of_its_place"),
+        ({"team": None}, "invitation_role_is_of_its_place"),
         ({"expires_at": NOON}, "invitation_expires_later"),
         ({"token_digest": "taken"}, "token_digest"),
+        ({"token_digest": "other", "mailed_token_digest": "mailed"}, "mailed_token_digest"),
     ],
 )
 def test_invitation_is_refused_by_the_database(
     bob: Person, team: Team, changes: dict[str, Any], constraint: str
 ) -> None:
     good = {
+        "organization": team.organization,
         "team": team,
         "email": "erin@example.com",
         "role": Role.DEVELOPER,
@@ -141,7 +145,7 @@ def test_invitation_is_refused_by_the_database(
         "created_at": NOON,
         "expires_at": later(days=1),
     }
-    Invitation.objects.create(**good | {"token_digest": "taken"})
+    Invitation.objects.create(**good | {"token_digest": "taken", "mailed_token_digest": "mailed"})
     refused(lambda: Invitation.objects.create(**good | changes), constraint)
 
 

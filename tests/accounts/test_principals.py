@@ -7,9 +7,10 @@ import pytest
 from django.test import RequestFactory
 
 from accounts import actions
-from accounts.models import OrganizationMembership, Project, Role, Team
+from accounts.models import OrganizationMembership, Project, Team
 from accounts.narrowing import narrowed
 from accounts.principals import Principal, acting
+from accounts.rights import Right
 from apikeys.presented import PresentedKey
 from apikeys.verification import verify
 from audit.context import Actor
@@ -78,7 +79,7 @@ def test_person_sees_what_their_role_reaches(
 ) -> None:
     principal = request.getfixturevalue(who).principal
     assert names(world, Team.objects.visible_to(principal).values_list("pk", flat=True)) == teams
-    assert names(world, Team.objects.administered_by(principal).values_list("pk", flat=True)) == administered
+    assert names(world, Team.objects.where(principal, Right.PROJECTS_MANAGE).values_list("pk", flat=True)) == administered
     assert names(world, Project.objects.visible_to(principal).values_list("pk", flat=True)) == projects
 
 
@@ -100,7 +101,7 @@ def test_key_sees_what_its_scope_reaches(
 ) -> None:
     key = request.getfixturevalue(which)
     assert names(world, Team.objects.visible_to(key).values_list("pk", flat=True)) == teams
-    assert names(world, Team.objects.administered_by(key).values_list("pk", flat=True)) == administered
+    assert names(world, Team.objects.where(key, Right.PROJECTS_MANAGE).values_list("pk", flat=True)) == administered
     assert names(world, Project.objects.visible_to(key).values_list("pk", flat=True)) == projects
 
 
@@ -141,45 +142,7 @@ def test_a_super_admins_team_key_has_their_role_in_that_team_alone(
     principal = verified(issue(alice, team)).principal
     roles = [principal.role_in(place) for place in (team.pk, other_team.pk, None)]
     assert roles == ["super_admin", None, None]
-    assert [row.pk for row in Team.objects.administered_by(principal)] == [team.pk]
-
-
-@pytest.mark.parametrize(
-    ("which", "is_key", "sees_organization"),
-    [
-        ("alice", False, True),
-        ("bob", False, False),
-        ("dana", False, False),
-        ("org_key", True, True),
-        ("team_key", True, False),
-        ("project_key", True, False),
-    ],
-)
-def test_only_a_super_admin_and_an_organization_key_see_the_organization(
-    request: pytest.FixtureRequest, which: str, is_key: bool, sees_organization: bool
-) -> None:
-    found = request.getfixturevalue(which)
-    principal = found.principal if isinstance(found, Person) else found
-    assert (principal.is_key, principal.sees_organization) == (is_key, sees_organization)
-
-
-def test_a_super_admins_team_key_does_not_see_the_organization(issue: Issue, alice: Person, team: Team) -> None:
-    assert not verified(issue(alice, team)).principal.sees_organization
-
-
-def test_team_ids_are_those_of_the_roles_or_the_keys_own(
-    alice: Person, bob: Person, team: Team, other_team: Team, org_key: Principal, team_key: Principal
-) -> None:
-    actions.add_to_team(team=other_team, user=bob.user, role=Role.DEVELOPER, at=NOON)
-    assert bob.principal.team_ids == {team.pk, other_team.pk}
-    assert bob.principal.team_ids_as("team_admin") == {team.pk}
-    assert bob.principal.team_ids_as("developer") == {other_team.pk}
-    assert alice.principal.team_ids == org_key.team_ids == frozenset()
-    assert team_key.team_ids == {team.pk}
-
-
-def test_project_key_belongs_to_its_projects_team(project_key: Principal, team: Team) -> None:
-    assert project_key.team_ids == {team.pk}
+    assert [row.pk for row in Team.objects.where(principal, Right.PROJECTS_MANAGE)] == [team.pk]
 
 
 def test_principal_of_a_person_is_asked_for_no_permission(dana: Person) -> None:

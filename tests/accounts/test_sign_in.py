@@ -1,19 +1,21 @@
 """Sign-in, sign-out and passwords: allauth's pages, as keyportal has them."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import AnonymousUser
 from django.core import serializers
+from django.db import transaction
 from django.test import Client
 
 from accounts import actions
-from accounts.models import Role, Team, User
+from accounts.models import OutgoingMail, Role, Team, User
 from audit.models import AuditEvent
-from tests.accounts.scenes import event_names, last_event, sign_in_old, text_of, without_password
+from tests.accounts.mailbox import link_to, mails
+from tests.accounts.scenes import event_names, last_event, text_of, without_password
 from tests.cast import NOON, PASSWORD, Person
 
 NEW_PASSWORD = "quite another sentence, and as long"
@@ -208,7 +210,7 @@ def test_sign_up_has_no_address(client: Client, alice: Person) -> None:
         assert client.get(url).status_code == 404
 
 
-def test_pages_never_boast(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+def test_pages_never_boast(client: Client, alice: Person) -> None:
     pages = [
         sign_in(client, alice.email),
         client.get("/"),
@@ -231,20 +233,11 @@ def ask_for_reset(client: Client, email: str, **headers: Any) -> Any:
     return client.post("/account/password/reset/", {"email": email}, follow=True, **headers)
 
 
-def link_in(mail: Any) -> str:
-    [link] = re.findall(r"^http\S+$", mail.body, re.MULTILINE)
-    return str(link)
-
-
-def path_of(link: str) -> str:
-    return link.removeprefix("http://127.0.0.1:8000")
-
-
-def test_password_reset_goes_by_mail_from_end_to_end(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+def test_password_reset_goes_by_mail_from_end_to_end(client: Client, alice: Person) -> None:
     assert RESET_DONE in text_of(ask_for_reset(client, alice.email))
-    [mail] = mailoutbox
-    assert (mail.subject, mail.to) == ("Reset your keyportal password", [alice.email])
-    form = client.get(path_of(link_in(mail)), follow=True)
+    [mail] = mails(alice.email)
+    assert mail.subject == "Reset your keyportal password"
+    form = client.get(link_to(alice.email), follow=True)
     assert "Choose a new password" in text_of(form)
     done = client.post(form.redirect_chain[-1][0], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True)
     assert "Your password is changed" in text_of(done)
@@ -255,9 +248,9 @@ def test_password_reset_goes_by_mail_from_end_to_end(client: Client, alice: Pers
     assert is_signed_in(client)
 
 
-def test_password_reset_is_on_record_as_the_persons_own(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+def test_password_reset_is_on_record_as_the_persons_own(client: Client, alice: Person) -> None:
     ask_for_reset(client, alice.email)
-    form = client.get(path_of(link_in(mailoutbox[0])), follow=True)
+    form = client.get(link_to(alice.email), follow=True)
     client.post(form.redirect_chain[-1][0], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
     event = last_event(event="user.password_reset")
     assert (event["actor_kind"], event["actor_id"], event["organization_id"]) == (
@@ -268,9 +261,9 @@ def test_password_reset_is_on_record_as_the_persons_own(client: Client, alice: P
     assert last_event(event="user.password_changed")["changes"] == {"password": ["•••", "•••"]}
 
 
-def test_password_reset_link_works_once(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+def test_password_reset_link_works_once(client: Client, alice: Person) -> None:
     ask_for_reset(client, alice.email)
-    link = path_of(link_in(mailoutbox[0]))
+    link = link_to(alice.email)
     form = client.get(link, follow=True)
     client.post(form.redirect_chain[-1][0], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
     assert "This link no longer works" in text_of(Client().get(link, follow=True))
@@ -283,49 +276,46 @@ def test_password_reset_link_that_was_made_up_does_not_work(client: Client, alic
 
 
 def test_password_reset_link_is_built_from_the_settings_and_not_the_host(
-    client: Client, alice: Person, mailoutbox: list[Any], settings: Any
+    client: Client, alice: Person, settings: Any
 ) -> None:
     settings.ALLOWED_HOSTS = ["*"]
     settings.KEYPORTAL_URL = "https://keys.example.com"
     client.post("/account/password/reset/", {"email": alice.email}, headers=EVIL)
-    link = link_in(mailoutbox[0])
-    assert link.startswith("https://keys.example.com/account/password/reset/key/")
-    assert "evil.example" not in str(mailoutbox[0].message())
+    assert link_to(alice.email, base="https://keys.example.com").startswith("/account/password/reset/key/")
+    assert "evil.example" not in str(mails())
 
 
-def test_host_that_is_not_ours_is_refused(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+def test_host_that_is_not_ours_is_refused(client: Client, alice: Person) -> None:
     response = client.post("/account/password/reset/", {"email": alice.email}, headers=EVIL)
-    assert (response.status_code, mailoutbox) == (400, [])
+    assert (response.status_code, mails()) == (400, [])
 
 
-def test_password_reset_says_the_same_of_every_address(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+def test_password_reset_says_the_same_of_every_address(client: Client, alice: Person) -> None:
     known = ask_for_reset(client, alice.email)
     unknown = ask_for_reset(client, "nobody@example.com")
     assert text_of(known) == text_of(unknown)
-    assert [mail.to for mail in mailoutbox] == [[alice.email]]
+    assert [*OutgoingMail.objects.values_list("recipient", flat=True)] == [alice.email]
 
 
-def test_password_reset_of_who_has_no_password_mails_no_link(
-    client: Client, alice: Person, mailoutbox: list[Any]
-) -> None:
+def test_password_reset_of_who_has_no_password_mails_no_link(client: Client, alice: Person) -> None:
     without_password(alice)
     assert RESET_DONE in text_of(ask_for_reset(client, alice.email))
-    assert mailoutbox == []
+    assert mails() == []
 
 
-def test_password_reset_keeps_the_rules(client: Client, alice: Person, mailoutbox: list[Any]) -> None:
+def test_password_reset_keeps_the_rules(client: Client, alice: Person) -> None:
     ask_for_reset(client, alice.email)
-    form = client.get(path_of(link_in(mailoutbox[0])), follow=True)
+    form = client.get(link_to(alice.email), follow=True)
     response = client.post(form.redirect_chain[-1][0], {"password1": "too short", "password2": "too short"})
     assert "at least 15 characters" in text_of(response)
     assert User.objects.get(pk=alice.user.pk).check_password(PASSWORD)
 
 
 def test_password_reset_saves_nothing_if_its_audit_row_fails(
-    client: Client, alice: Person, mailoutbox: list[Any], request: pytest.FixtureRequest
+    client: Client, alice: Person, request: pytest.FixtureRequest
 ) -> None:
     ask_for_reset(client, alice.email)
-    form = client.get(path_of(link_in(mailoutbox[0])), follow=True)
+    form = client.get(link_to(alice.email), follow=True)
     client.raise_request_exception = False
     request.getfixturevalue("broken_log")
     response = client.post(form.redirect_chain[-1][0], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
@@ -390,22 +380,27 @@ def provider_client(alice: Person, sign_in_as: Callable[[Person], Client]) -> Cl
     return sign_in_as(alice)
 
 
-def test_password_is_set_by_who_has_none(alice: Person, provider_client: Client) -> None:
-    assert "Set a password" in text_of(provider_client.get("/account/connections/"))
-    assert provider_client.get("/account/password/change/")["Location"] == "/account/password/set/"
-    assert "Set a password" in text_of(provider_client.get("/account/password/set/"))
-    typed = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    response = provider_client.post("/account/password/set/", typed, follow=True)
-    assert "Password set. You can now sign in with your email as well." in text_of(response)
-    assert User.objects.get(pk=alice.user.pk).check_password(NEW_PASSWORD)
+@pytest.mark.parametrize("path", ["/account/password/change/", "/account/password/set/"])
+def test_who_has_no_password_reads_who_manages_their_sign_in(alice: Person, provider_client: Client, path: str) -> None:
+    with transaction.atomic():
+        SocialAccount.objects.create(user=alice.user, provider="company", uid="7")
+    response = provider_client.get(path, follow=True)
+    assert response.redirect_chain == [("/account/connections/", 302)]
+    text = text_of(response)
+    assert "You have no password here: company manages how you sign in." in text
+    assert "Change or reset your password there." in text
+    assert "Change password" not in text
 
 
-def test_password_is_not_set_by_a_session_that_was_left_open(alice: Person, provider_client: Client) -> None:
-    sign_in_old(provider_client)
-    typed = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    response = provider_client.post("/account/password/set/", typed)
-    assert response["Location"] == "/account/confirm/?next=%2Faccount%2Fpassword%2Fset%2F"
+@pytest.mark.parametrize("path", ["/account/password/change/", "/account/password/set/"])
+def test_who_has_no_password_gets_none(alice: Person, provider_client: Client, path: str) -> None:
+    typed = {"oldpassword": "", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    provider_client.post(path, typed)
     assert not User.objects.get(pk=alice.user.pk).has_usable_password()
+
+
+def test_who_has_a_password_changes_it_instead_of_setting_one(alice_client: Client) -> None:
+    assert alice_client.get("/account/password/set/")["Location"] == "/account/password/change/"
 
 
 # Who is who

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts import actions
 from accounts.models import Invitation, Organization, OrganizationMembership, Role, Team, TeamMembership, User
 from accounts.setup_link import is_setup_token, setup_link
+from tests.accounts.mailbox import link_to
 from tests.accounts.scenes import (
     FRAGMENT,
     event_names,
@@ -231,8 +232,9 @@ def test_person_in_no_organization_calls_the_api_in_vain(sign_in_as: SignIn, ali
 
 @pytest.fixture
 def link(bob: Person, team: Team) -> str:
-    """The link of an invitation for erin, who has no account."""
-    return f"/invitations/{invited(bob, team)[1]}/"
+    """The link that was mailed with an invitation for erin, who has no account."""
+    invited(bob, team)
+    return link_to("erin@example.com")
 
 
 @pytest.fixture

@@ -300,7 +300,7 @@ def no_static(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_prepare_brings_everything_up_to_date_and_prints_the_setup_link(db: None, no_static: list[str]) -> None:
     out, err = run("prepare")
-    assert no_static == ["migrate", "collectstatic"]
+    assert no_static == ["migrate", "createcachetable", "collectstatic"]
     assert "Open this link once" in out
     assert "http://127.0.0.1:8000/setup/" in out
     assert out.endswith("keyportal serves http://127.0.0.1:8000 (Ctrl-C stops it)\n\n")
@@ -353,6 +353,9 @@ def test_commands_are_the_documented_ones() -> None:
         "prepare",
         "prune_uses",
         "revoke_key",
+        "send_announcement",
+        "send_mail",
+        "verify_domain",
     }
 
 

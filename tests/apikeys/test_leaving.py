@@ -79,16 +79,18 @@ def test_removal_from_the_team_holds_at_the_next_request_of_its_keys_and_no_othe
     here, there = issue(dana, project), issue(dana, other_project)
     assert (call(here), call(there)) == ((200, ""), (200, ""))
     member = TeamMembership.objects.get(team=team, membership=dana.membership)
-    people.remove_from_team(principal=bob.principal, team_membership=member)
+    people.remove_from_team(at=NOON, principal=bob.principal, team_membership=member)
     assert (call(here), call(there)) == ((401, "issuer_gone"), (200, ""))
 
 
 def test_removal_from_the_organization_holds_at_the_next_request_of_all_keys(
     issue: Issue, alice: Person, dana: Person, organization: Organization, project: Project
 ) -> None:
-    people.change_organization_role(principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN)
+    people.change_organization_role(
+        at=NOON, principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN
+    )
     keys = [issue(dana, project), issue(dana, organization)]
-    people.remove_from_organization(principal=alice.principal, membership=dana.membership)
+    people.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
     assert [call(key) for key in keys] == [(401, "issuer_gone")] * 2
 
 
@@ -97,16 +99,18 @@ def test_demotion_in_the_team_takes_from_its_keys_what_the_role_no_longer_allows
 ) -> None:
     key = issue(bob, team, permissions=["audit:read", "projects:read"])
     member = TeamMembership.objects.get(team=team, membership=bob.membership)
-    people.change_team_role(principal=alice.principal, team_membership=member, role=Role.DEVELOPER)
+    people.change_team_role(at=NOON, principal=alice.principal, team_membership=member, role=Role.DEVELOPER)
     assert (call(key), call(key, "/v1/audit-events")) == ((200, ""), (403, "insufficient_scope"))
 
 
 def test_demotion_in_the_organization_leaves_its_keys_with_nothing(
     issue: Issue, alice: Person, dana: Person, organization: Organization
 ) -> None:
-    people.change_organization_role(principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN)
+    people.change_organization_role(
+        at=NOON, principal=alice.principal, membership=dana.membership, role=Role.SUPER_ADMIN
+    )
     key = issue(dana, organization)
-    people.change_organization_role(principal=alice.principal, membership=dana.membership, role=Role.MEMBER)
+    people.change_organization_role(at=NOON, principal=alice.principal, membership=dana.membership, role=Role.MEMBER)
     assert (call(key), call(key, "/v1/whoami")) == ((403, "insufficient_scope"), (200, ""))
 
 

@@ -540,6 +540,6 @@ def test_page_of_an_account_costs_the_same_with_more_keys(
 def test_page_says_where_there_is_no_steward(bob: Person, dana: Person, bob_client: Client, team: Team) -> None:
     account = make(bob, team, steward=dana.user)
     people.remove_from_team(
-        principal=bob.principal, team_membership=TeamMembership.objects.get(membership=dana.membership)
+        at=NOON, principal=bob.principal, team_membership=TeamMembership.objects.get(membership=dana.membership)
     )
     assert "No steward: no new keys." in text_of(bob_client.get(f"/service-accounts/{account.pk}/"))

@@ -43,6 +43,7 @@ ALLOWED = {
     "apikeys/presented.py:_read_sqlite": "It reads.",
     "apikeys/shared_budgets.py:_exchange": "It speaks to Redis.",
     "apikeys/shared_limits.py:_send": "The same.",
+    "accounts/activity.py:note": "When a session was last used is no change to an account.",
     "audit/tracking.py:change_many": "It writes the audit row of each row itself.",
     "apikeys/finding.py:_read": "It reads.",
     "apikeys/models/terms.py:keep_terms": "What a key is found by follows from the key, whose changes are recorded.",

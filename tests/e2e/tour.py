@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, Request, Route, StorageState, expect
 
 from tests.e2e import steps
+from tests.e2e.app import code_of
 from tests.e2e.steps import Complaints, Person, demo_people, heading, sheet
 from tests.services import Portal, SignIn
 
@@ -18,12 +19,18 @@ from tests.services import Portal, SignIn
 NOBODY = Person("nobody@northwind.example", "a-lantern-left-on-the-jetty")
 FOUNDER = Person("founder@saltmarsh.example", "three-kettles-for-the-crew")
 CONSULTANT = Person("consultant@northwind.example", "paper-boats-in-the-gutter")
+# One whose organization asks for a second factor, and one whose organization asks for a provider and a domain.
+GATED = Person("gated@northwind.example", "a-gate-painted-in-green")
+STRANDED = Person("stranded@northwind.example", "seven-boats-without-a-harbour")
 
 PREPARE = f"""
 import json
+from allauth.account.models import EmailAddress
+from django.db import transaction
 from django.template.loader import render_to_string
 from django.utils import timezone
 from accounts import actions
+from accounts.actions import security
 from accounts.models import Organization, OrganizationMembership, Project, Role, ServiceAccount, Team, TeamMembership
 from accounts.models import User
 from accounts.principals import principal_of
@@ -38,11 +45,36 @@ guest = actions.create_user(email="{CONSULTANT.email}", password="{CONSULTANT.pa
 actions.add_to_organization(organization=new, user=founder, role=Role.SUPER_ADMIN, at=at)
 for organization in (old, new):
     actions.add_to_organization(organization=organization, user=guest, role=Role.MEMBER, at=at)
+for person, policy in {{
+    ("{GATED.email}", "{GATED.password}", "Gated"): {{"second_factor": "all"}},
+    ("{STRANDED.email}", "{STRANDED.password}", "Stranded"): {{"domains": ["harbour.example", "pier.example"]}},
+}}.items():
+    email, password, name = person
+    strict = actions.create_organization(name=name, at=at)
+    strict.security_policy = policy
+    with transaction.atomic():
+        strict.save(update_fields=["security_policy"])
+    member = actions.create_user(email=email, password=password, name=name, at=at)
+    for organization in (strict, new):
+        actions.add_to_organization(organization=organization, user=member, role=Role.MEMBER, at=at)
 people = {{user.name.split()[0]: user for user in User.objects.all()}}
 in_team = TeamMembership.objects.get(membership__user=people["Kwame"])
 chief = principal_of(OrganizationMembership.objects.get(organization=old, user=people["Alice"]))
 with audit_context(actor=chief.as_actor(), at=at):
-    actions.remove_from_team(principal=chief, team_membership=in_team)
+    actions.remove_from_team(at=timezone.now(), principal=chief, team_membership=in_team)
+    for name in ("northwind.example", "northwind-labs.example"):
+        domain = security.claim_domain(principal=chief, name=name, at=at)
+    security.verify_domain(organization=old, name="northwind.example", at=at)
+    for group, team in {{"payments-leads": "Payments", "platform-engineers": "Platform"}}.items():
+        security.map_group(
+            principal=chief,
+            team=Team.objects.get(name=team),
+            provider="company",
+            group=group,
+            role=Role.DEVELOPER,
+            at=at,
+        )
+EmailAddress.objects.filter(user=people["Alice"]).update(verified=True)
 print(json.dumps({{
     "keys": {{key.name: str(key.pk) for key in ApiKey.objects.all()}},
     "team": str(Team.objects.get(name="Payments").pk),
@@ -84,6 +116,8 @@ class Tour:
             "founder": FOUNDER,
             "nobody": NOBODY,
             "consultant": CONSULTANT,
+            "gated": GATED,
+            "stranded": STRANDED,
         }
         for name, person in people.items():
             with browser.new_context() as context:
@@ -304,6 +338,33 @@ def broken(page: Page, tour: Tour) -> None:
     expect(heading(page, "Something broke on our side")).to_be_visible()
 
 
+def app_errors(page: Page, tour: Tour) -> None:
+    page.get_by_label("Code").fill("none")
+    send("Set up app")(page, tour)
+
+
+def set_app_up(page: Page, tour: Tour) -> None:
+    secret = page.get_by_label("Or type this secret into the app").input_value().replace(" ", "")
+    page.get_by_label("Code").fill(code_of(secret))
+    page.get_by_role("button", name="Set up app").click()
+    expect(heading(page, "Keep your recovery codes")).to_be_visible()
+
+
+def second_factor(page: Page, tour: Tour) -> None:
+    steps.fill_sign_in(page, FOUNDER)
+    expect(heading(page, "Second factor")).to_be_visible()
+
+
+def wrong_code(page: Page, tour: Tour) -> None:
+    page.get_by_label("Code from your app").fill("none")
+    send("Sign in")(page, tour)
+
+
+def remove_app(page: Page, tour: Tour) -> None:
+    page.get_by_role("button", name="Remove app").click()
+    expect(page.get_by_role("link", name="Set up authenticator app")).to_be_visible()
+
+
 def setup_errors(page: Page, tour: Tour) -> None:
     page.get_by_label("Email").fill("not an address")
     page.get_by_label("Password").fill("short")
@@ -322,6 +383,23 @@ def policy_errors(page: Page, tour: Tour) -> None:
     page.get_by_label("Longest lifetime in days").fill("0")
     page.get_by_label("Networks that keys may come from").fill("203.0.113.1/24")
     send("Preview changes")(page, tour)
+
+
+def security_preview(page: Page, tour: Tour) -> None:
+    page.get_by_label("Domains of sign-in addresses").fill("northwind.example")
+    page.get_by_label("Team that people of your verified domains join").select_option(label="Payments")
+    page.get_by_role("button", name="Preview changes").click()
+    expect(page.get_by_role("heading", name="Preview", exact=True)).to_be_visible()
+
+
+def security_errors(page: Page, tour: Tour) -> None:
+    page.get_by_label("Everyone").check()
+    send("Preview changes")(page, tour)
+
+
+def domain_errors(page: Page, tour: Tour) -> None:
+    page.get_by_label("Domain", exact=True).fill("no domain")
+    send("Add domain")(page, tour)
 
 
 def choose(verb: str) -> Callable[[Page, Tour], None]:
@@ -473,6 +551,13 @@ REST = [
     Stop("invitation-wrong-person", "alice", lambda tour: tour.invitation),
     Stop("invitation-invalid", "stranger", "/invitations/used/"),
     # What holds for all keys
+    Stop("security", "alice", "/settings/security/"),
+    Stop("security-preview", "alice", "/settings/security/", security_preview),
+    Stop("security-errors", "alice", "/settings/security/", security_errors),
+    Stop("security-domain-errors", "alice", "/settings/security/", domain_errors),
+    Stop("security-new", "founder", "/settings/security/"),
+    Stop("entry-second-factor", "gated", "/"),
+    Stop("entry-domain", "stranded", "/"),
     Stop("policies", "alice", "/settings/policies/"),
     Stop("policies-preview", "alice", "/settings/policies/", policy_preview),
     Stop("policies-errors", "alice", "/settings/policies/", policy_errors),
@@ -504,6 +589,28 @@ REST = [
     Stop("password-change-errors", "alice", "/account/password/change/", send("Change password")),
     Stop("confirm-password", "alice", "/account/reauthenticate/"),
     Stop("confirm-provider", "alice", "/account/confirm/"),
+    Stop("factors", "founder", "/account/factors/"),
+    Stop("factors-app", "founder", "/account/factors/app/add/"),
+    Stop("factors-app-errors", "founder", "/account/factors/app/add/", app_errors),
+    Stop("factors-codes", "founder", "/account/factors/app/add/", set_app_up),
+    Stop("factors-on", "founder", "/account/factors/"),
+    Stop("factors-codes-new", "founder", "/account/factors/codes/new/"),
+    Stop("second-factor", "halfway", "/account/sign-in/", second_factor),
+    Stop("second-factor-errors", "halfway", "/account/sign-in/second-step/", wrong_code),
+    Stop("confirm-code", "founder", "/account/reauthenticate/code/"),
+    Stop(
+        "factors-app-remove",
+        "founder",
+        "/account/factors/",
+        click_link("Remove authenticator app", titled="Remove your authenticator app?"),
+    ),
+    Stop("factors-removed", "founder", "/account/factors/app/remove/", remove_app),
+    Stop("my-keys", "alice", "/account/keys/"),
+    Stop("account-data", "alice", "/account/data/"),
+    Stop("account-delete", "dana", "/account/delete/"),
+    Stop("account-delete-errors", "dana", "/account/delete/", send("Delete account")),
+    Stop("account-delete-alone", "alice", "/account/delete/"),
+    Stop("account-deleted", "stranger", "/account/deleted/"),
     Stop("sign-out", "alice", "/account/sign-out/"),
     # A developer's view
     Stop("overview-developer", "dana", "/"),

@@ -51,7 +51,7 @@ def test_documents_and_code_name_the_same_metrics() -> None:
         for family in metric.describe()
     }
     assert found == documented()
-    assert len(found) == len(objects) == 9
+    assert len(found) == len(objects) == 12
 
 
 @pytest.mark.pure

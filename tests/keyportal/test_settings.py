@@ -1,4 +1,5 @@
 import os
+import re
 import runpy
 import stat
 import subprocess
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 import structlog
 from django.core.exceptions import ImproperlyConfigured
+from django.core.mail import get_connection
+from pytest_django import Settings
 
+from keyportal.environment import MAIL_PROVIDERS
 from tests.services import ROOT
 
 pytestmark = pytest.mark.pure
@@ -197,17 +201,60 @@ def test_openid_providers_are_as_many_as_are_named(installation: Installation) -
         KEYPORTAL_OIDC_COMPANY_NAME="Company",
         KEYPORTAL_OIDC_COMPANY_CLIENT_ID="one",
         KEYPORTAL_OIDC_COMPANY_CLIENT_SECRET="first",
-        KEYPORTAL_OIDC_KEY_CLOAK_URL="http://localhost:9000",
+        KEYPORTAL_OIDC_KEY_CLOAK_URL="http://localhost:9000/realms/x/",
+        KEYPORTAL_OIDC_KEY_CLOAK_GROUPS_CLAIM="roles",
+        KEYPORTAL_OIDC_KEY_CLOAK_ORIGINS="https://login.company.example/,https://sso.company.example",
         KEYPORTAL_OIDC_KEY_CLOAK_CLIENT_ID="two",
         KEYPORTAL_OIDC_KEY_CLOAK_CLIENT_SECRET="second",
     )
     apps = found["SOCIALACCOUNT_PROVIDERS"]["openid_connect"]["APPS"]
+    scope = ["openid", "profile", "email"]
     assert [(app["provider_id"], app["name"], app["client_id"], app["secret"], app["settings"]) for app in apps] == [
-        ("company", "Company", "one", "first", {"server_url": "https://sso.company.example/realm"}),
-        ("key-cloak", "key-cloak", "two", "second", {"server_url": "http://localhost:9000"}),
+        (
+            "company",
+            "Company",
+            "one",
+            "first",
+            {"server_url": "https://sso.company.example/realm", "groups_claim": "groups", "scope": scope},
+        ),
+        (
+            "key-cloak",
+            "key-cloak",
+            "two",
+            "second",
+            {"server_url": "http://localhost:9000/realms/x", "groups_claim": "roles", "scope": scope},
+        ),
     ]
     policy = found["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"]
-    assert policy == ["'self'", "https://sso.company.example", "http://localhost:9000"]
+    assert policy == [
+        "'self'",
+        "https://sso.company.example",
+        "http://localhost:9000",
+        "https://login.company.example",
+    ]
+
+
+def test_github_may_be_a_server_of_ones_own(installation: Installation) -> None:
+    client = {"KEYPORTAL_GITHUB_CLIENT_ID": "id", "KEYPORTAL_GITHUB_CLIENT_SECRET": "shh"}
+    found = installation(KEYPORTAL_GITHUB_URL="https://git.company.example/", **client)
+    assert found["SOCIALACCOUNT_PROVIDERS"]["github"]["GITHUB_URL"] == "https://git.company.example"
+    policy = found["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"]
+    assert policy == ["'self'", "https://git.company.example"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "sso.example", "ftp://sso.example", "https://", "https://a.example; script-src *", "https://u@a.example"],
+)
+@pytest.mark.parametrize("name", ["URL", "ORIGINS"])
+def test_address_of_a_provider_is_one(installation: Installation, name: str, text: str) -> None:
+    settings = {"URL": "https://sso.example", "CLIENT_ID": "id", "CLIENT_SECRET": "shh", name: text}
+    asked = {f"KEYPORTAL_OIDC_A_{name}": text for name, text in settings.items()}
+    if (name, text) == ("ORIGINS", ""):
+        assert installation(KEYPORTAL_OIDC="a", **asked)
+        return
+    with pytest.raises(ImproperlyConfigured, match="must be a whole address"):
+        installation(KEYPORTAL_OIDC="a", **asked)
 
 
 @pytest.mark.parametrize(
@@ -351,3 +398,57 @@ def test_what_the_database_url_says_counts(installation: Installation) -> None:
         "prepare_threshold": 5,
         "sslmode": "require",
     }
+
+
+def test_mail_goes_to_a_provider_that_is_named(installation: Installation) -> None:
+    found = installation(
+        KEYPORTAL_ANYMAIL="Mailgun", KEYPORTAL_ANYMAIL_API_KEY="k", KEYPORTAL_ANYMAIL_SENDER_DOMAIN="mg.example"
+    )
+    assert found["EMAIL_BACKEND"] == "anymail.backends.mailgun.EmailBackend"
+    told = {"MAILGUN_API_KEY": "k", "MAILGUN_SENDER_DOMAIN": "mg.example", "REQUESTS_TIMEOUT": (10, 10)}
+    assert found["ANYMAIL"] == told
+
+
+@pytest.mark.parametrize("provider", sorted(MAIL_PROVIDERS))
+def test_provider_of_mail_takes_what_it_is_said_to_need(
+    installation: Installation, settings: Settings, provider: str
+) -> None:
+    needed = {f"KEYPORTAL_ANYMAIL_{name}": "https://x.example" for name in MAIL_PROVIDERS[provider]}
+    found = installation(KEYPORTAL_ANYMAIL=provider, **needed)
+    settings.ANYMAIL = found["ANYMAIL"]
+    # It refuses to be made without what it needs.
+    assert get_connection(found["EMAIL_BACKEND"])
+    settings.ANYMAIL = {}
+    with pytest.raises(ImproperlyConfigured):
+        get_connection(found["EMAIL_BACKEND"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"KEYPORTAL_ANYMAIL": "pigeon"}, "KEYPORTAL_ANYMAIL must be one of brevo, mailersend, mailgun"),
+        ({"KEYPORTAL_ANYMAIL": "postmark"}, "KEYPORTAL_ANYMAIL=postmark needs KEYPORTAL_ANYMAIL_SERVER_TOKEN"),
+        (
+            {"KEYPORTAL_ANYMAIL": "mailjet"},
+            "KEYPORTAL_ANYMAIL=mailjet needs KEYPORTAL_ANYMAIL_API_KEY and KEYPORTAL_ANYMAIL_SECRET_KEY",
+        ),
+        ({"KEYPORTAL_ANYMAIL": "resend", "EMAIL_URL": "consolemail://"}, "not both: mail goes one way"),
+    ],
+)
+def test_provider_of_mail_that_cannot_work_stops_the_start(
+    installation: Installation, variables: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=re.escape(sentence)):
+        installation(**variables)
+
+
+@pytest.mark.parametrize(("value", "is_demo"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_no_mail_leaves_a_demo(installation: Installation, value: str, *, is_demo: bool) -> None:
+    found = installation(KEYPORTAL_DEMO=value, EMAIL_URL="smtp://mail.example.com:25")
+    assert found["KEYPORTAL_DEMO"] is is_demo
+    assert found["EMAIL_BACKEND"] == f"django.core.mail.backends.{'dummy' if is_demo else 'smtp'}.EmailBackend"
+
+
+def test_mail_is_sent_by_the_serving_processes_unless_something_else_does(installation: Installation) -> None:
+    assert installation()["KEYPORTAL_MAIL_JOB"] is True
+    assert installation(KEYPORTAL_MAIL_JOB="false")["KEYPORTAL_MAIL_JOB"] is False

@@ -14,7 +14,7 @@ from tests.matrix.world import Caller
 
 _WRITE = re.compile(r'\s*(INSERT|UPDATE|DELETE)(?:\s+INTO|\s+FROM)?\s+"?(\w+)', re.IGNORECASE)
 # Who looked, and what the browser was told, are written whatever the answer is.
-_ASIDE = {"django_session"}
+_ASIDE = {"django_session", "usersessions_usersession"}
 
 
 @dataclass(frozen=True)

@@ -96,14 +96,14 @@ OPERATIONS = {
     "rotate_api_key": Operation(grids.ROTATE_KEYS, "key", _same({}), KEYS),
     "rotate_calling_key": Operation(grids.ROTATE_ITSELF, body=_same({}), writes=KEYS),
     "get_policy": Operation(grids.SEE_ORGANIZATION),
-    "preview_policy": Operation(grids.SEE_ORGANIZATION, body=_same({"rotate_after": 30})),
-    "change_policy": Operation(grids.CHANGE_ORGANIZATION, body=_same({"rotate_after": 30}), writes=POLICIES),
+    "preview_policy": Operation(grids.PREVIEW_POLICY, body=_same({"rotate_after": 30})),
+    "change_policy": Operation(grids.CHANGE_POLICY, body=_same({"rotate_after": 30}), writes=POLICIES),
     "list_permissions": Operation(grids.WHOEVER_IS_KNOWN),
     "add_permission": Operation(
-        grids.CHANGE_ORGANIZATION, body=_same(PERMISSION | {"name": "invoices:write"}), writes=ORGANIZATIONS
+        grids.CHANGE_CATALOGUE, body=_same(PERMISSION | {"name": "invoices:write"}), writes=ORGANIZATIONS
     ),
     "publish_permissions": Operation(
-        grids.CHANGE_ORGANIZATION, body=_same({"permissions": ["analysis:read"]}), writes=ORGANIZATIONS
+        grids.CHANGE_CATALOGUE, body=_same({"permissions": ["analysis:read"]}), writes=ORGANIZATIONS
     ),
     "change_permission": Operation(grids.CHANGE_PERMISSIONS, "permission", _same(PERMISSION), ORGANIZATIONS),
     "remove_permission": Operation(grids.CHANGE_PERMISSIONS, "permission", writes=ORGANIZATIONS),

@@ -8,6 +8,9 @@ from uuid import UUID
 from django.urls import reverse
 from uuid_utils.compat import uuid7
 
+from accounts.actions.security import security_digest
+from accounts.models import Organization
+from accounts.rights import Right
 from apikeys.policing import Terms
 from tests.matrix import grids
 from tests.matrix.grids import Grid
@@ -16,6 +19,9 @@ from tests.matrix.world import STEWARDS, World
 
 Form = Callable[[World, str], dict[str, Any]]
 POLICY = {"max_lifetime": "30", "team_issuers": "team_admin", "project_issuers": "developer", "existing": "now"}
+# The people of the world have verified addresses of this domain.
+SECURITY = {"domains": "example.com", "second_factor": "", "default_team": ""}
+DOMAINS = "accounts_organizationdomain"
 # Who of a team is changed, and which of their keys is decided on.
 MEMBERS = {"team": ("dana", "danas"), "other": ("grace", "other"), "elsewhere": ("charlie", "elsewhere")}
 
@@ -54,6 +60,10 @@ def _value(world: World, kind: str, place: str) -> str | UUID:
 def _previewed_policy(_world: World, _place: str) -> dict[str, Any]:
     """Return what the preview sends on, of an organization that has said nothing yet."""
     return POLICY | {"digest": Terms().digest}
+
+
+def _previewed_security(_world: World, _place: str) -> dict[str, Any]:
+    return SECURITY | {"digest": security_digest(Organization())}
 
 
 def _new_key(world: World, place: str) -> dict[str, Any]:
@@ -111,11 +121,14 @@ _KEY, _ROTATING, _TEAM, _ACCOUNT = (
 _MEMBER, _TEAM_MEMBER = {"user_id": "member"}, {"team_id": "team", "user_id": "member"}
 _PERMISSION = {"name": "permission"}
 
+_INVITATION = {"invitation_id": "invitation"}
+_OWN = grids.people_in_their_own
+
 # By the name of its address.
 PAGES = {
     "key-issue": Page(grids.ISSUE_IN_FORM, {}, _new_key, KEYS),
     "sdk-key-issue": Page(grids.ISSUE_PUBLISHABLE, {}, _new_publishable_key, KEYS),
-    "organization-keys-issue": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _new_organization_key, KEYS),
+    "organization-keys-issue": Page(_OWN(Right.ORGANIZATION_KEYS_MANAGE), {}, _new_organization_key, KEYS),
     "key-edit": Page(
         grids.PEOPLE_MANAGE_KEYS, _KEY, _same({"name": "renamed", "permissions": ["projects:read"]}), KEYS
     ),
@@ -125,15 +138,23 @@ PAGES = {
     "key-revoke": Page(grids.PEOPLE_MANAGE_KEYS, _KEY, _same({"reason": "It is over."}), KEYS),
     "key-disable": Page(grids.PEOPLE_MANAGE_KEYS, _KEY, writes=KEYS),
     "key-enable": Page(grids.PEOPLE_MANAGE_KEYS, {"key_id": "disabled"}, writes=KEYS),
-    "team-create": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same({"name": "new"}), "accounts_team"),
+    "team-create": Page(_OWN(Right.TEAMS_CREATE), {}, _same({"name": "new"}), "accounts_team"),
     "project-create": Page(grids.CREATE_PROJECTS, {}, _project, "accounts_project"),
     "project-environments": Page(
         grids.CHANGE_PROJECTS, {"project_id": "project"}, _same({"environments": "live"}), "accounts_project"
     ),
     "invitation-create": Page(
-        grids.PEOPLE_MANAGE_ACCOUNTS,
+        grids.CHANGE_TEAM_MEMBERS,
         _TEAM,
         _same({"email": "new@example.com", "role": "developer"}),
+        "accounts_invitation",
+    ),
+    "invitation-resend": Page(grids.CHANGE_TEAM_MEMBERS, _INVITATION, writes="accounts_invitation"),
+    "invitation-withdraw": Page(grids.CHANGE_TEAM_MEMBERS, _INVITATION, writes="accounts_invitation"),
+    "people-invite": Page(
+        _OWN(Right.PEOPLE_MANAGE),
+        {},
+        _same({"email": "new@example.com", "role": "auditor"}),
         "accounts_invitation",
     ),
     "service-account-create": Page(grids.PEOPLE_MANAGE_ACCOUNTS, _TEAM, _new_account, ACCOUNTS),
@@ -155,16 +176,20 @@ PAGES = {
     "person-remove": Page(grids.CHANGE_MEMBERS, _MEMBER, writes="accounts_organizationmembership"),
     "person-keys-revoke": Page(grids.DECIDE_ON_KEYS, _MEMBER, _keys_to_revoke, KEYS),
     "person-keys-hand-over": Page(grids.DECIDE_ON_KEYS, _MEMBER, _keys_to_hand_over, KEYS),
-    "policy-change": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same(POLICY)),
-    "policy-apply": Page(grids.PEOPLE_CHANGE_ORGANIZATION, {}, _previewed_policy, POLICIES),
+    "policy-change": Page(_OWN(Right.POLICIES_CHANGE), {}, _same(POLICY)),
+    "policy-apply": Page(_OWN(Right.POLICIES_CHANGE), {}, _previewed_policy, POLICIES),
     "permission-add": Page(
-        grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same(PERMISSION | {"name": "invoices:write"}), ORGANIZATIONS
+        _OWN(Right.PERMISSIONS_CHANGE), {}, _same(PERMISSION | {"name": "invoices:write"}), ORGANIZATIONS
     ),
     "permission-publish": Page(
-        grids.PEOPLE_CHANGE_ORGANIZATION, {}, _same({"permissions": ["analysis:read"]}), ORGANIZATIONS
+        _OWN(Right.PERMISSIONS_CHANGE), {}, _same({"permissions": ["analysis:read"]}), ORGANIZATIONS
     ),
     "permission-change": Page(grids.PEOPLE_CHANGE_PERMISSIONS, _PERMISSION, _same(PERMISSION), ORGANIZATIONS),
     "permission-remove": Page(grids.PEOPLE_CHANGE_PERMISSIONS, _PERMISSION, writes=ORGANIZATIONS),
+    "security-change": Page(_OWN(Right.SECURITY_CHANGE), {}, _same(SECURITY)),
+    "security-apply": Page(_OWN(Right.SECURITY_CHANGE), {}, _previewed_security, ORGANIZATIONS),
+    "domain-claim": Page(_OWN(Right.SECURITY_CHANGE), {}, _same({"name": "new.example"}), DOMAINS),
+    "domain-release": Page(_OWN(Right.SECURITY_CHANGE), {}, _same({"domain": "owned.example"}), DOMAINS),
 }
 
 # Those about one thing that only show it.
@@ -175,7 +200,7 @@ LOOKING = {
     "project-sdk-keys": Page(grids.PEOPLE_SEE_PROJECTS, {"project_id": "project"}),
     "team-detail": Page(grids.PEOPLE_SEE_ACCOUNTS, _TEAM),
     "service-account-detail": Page(grids.PEOPLE_SEE_ACCOUNTS, _ACCOUNT),
-    "person-keys": Page(grids.DECIDE_ON_KEYS, _MEMBER),
+    "person-keys": Page(grids.SEE_LEFT_KEYS, _MEMBER),
 }
 
 
@@ -191,6 +216,52 @@ ASIDE = {
     "key-whose": "It looks for a label among all that may be seen, and is tested by itself.",
     "setup": "Its token is the proof.",
     "invitation-accept": "The same.",
+    "mfa_login_webauthn": "The passkey is the proof.",
+    "mfa_authenticate": "The same, or a code, after the password.",
+    "mfa_reauthenticate": "The same, of who is signed in.",
+    "mfa_reauthenticate_webauthn": "The same.",
+    "mfa_activate_totp": "A person's own second factor: no other is named.",
+    "mfa_deactivate_totp": "The same.",
+    "mfa_add_webauthn": "The same.",
+    "mfa_edit_webauthn": "One of the person's own passkeys, by number; tests/accounts tries those of others.",
+    "mfa_remove_webauthn": "The same.",
+    "mfa_generate_recovery_codes": "A person's own codes.",
+    "group-map": "It takes a provider; tests/accounts/test_security.py tries it.",
+    "group-unmap": "The same.",
     "organization-switch": "A session looks at another of the person's own organizations.",
     "theme-set": "A cookie of the browser's own.",
+    "account-profile": "One's own account, whatever one is in an organization; tested by itself.",
+    "account-preferences": "The same.",
+    "unsubscribe": "Its token is the proof.",
+    "email-change": "The same.",
+    "email-change-cancel": "The same.",
+    "email-confirm": "Its token is the proof.",
+    "session-end": "One's own sessions.",
+    "session-end-others": "The same.",
+    "account_change_password": "One's own account.",
+    "account_reset_password_from_key": "Its key is the proof.",
+    "socialaccount_connections": "One's own account.",
+}
+
+# Those that list what their reader may see, and take a right over the organization for any of it.
+LISTS = {
+    "people-list": Right.PEOPLE_SEE,
+    "organization-keys": Right.ORGANIZATION_SEE,
+    "permission-list": Right.PERMISSIONS_CHANGE,
+    "sign-in-methods": Right.SECURITY_CHANGE,
+}
+
+# Those that only show something, to whom no right is asked, and why.
+WITHOUT_RIGHT = {
+    "overview": "It counts and names what its reader sees elsewhere.",
+    "key-list": "It lists the keys that its reader sees: the export, which holds the same, is in the matrix.",
+    "sdk-key-list": "The same, of one kind.",
+    "team-list": "It lists the teams that its reader sees, each of whose pages is in the matrix.",
+    "project-list": "The same, of projects.",
+    "audit-list": "It shows the rows that its reader sees; those that the API lists are in the matrix.",
+    "people-left": "It lists whose keys its reader sees; the page of each is in the matrix.",
+    "key-issue-sentence": "It says in words what was filled in, and nothing of anybody.",
+    "sdk-key-issue-sentence": "The same.",
+    "organization-keys-issue-sentence": "The same.",
+    "key-format": "What a key looks like is no secret.",
 }

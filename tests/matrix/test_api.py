@@ -42,7 +42,7 @@ def test_every_operation_is_in_the_matrix() -> None:
 
 def test_every_table_has_the_same_callers(world: World) -> None:
     asked = {name for operation in OPERATIONS.values() for name in operation.grid.callers}
-    assert asked == world.callers.keys() - {"grace"}
+    assert asked == world.callers.keys()
     assert all(set(operation.grid.callers) == asked for operation in OPERATIONS.values())
 
 
@@ -180,3 +180,7 @@ def test_key_that_names_a_project_which_it_does_not_reach_is_told_that_there_is_
     assert (answer.status, answer.response.json()["code"]) == (404, "not_found")
     assert answer.has_changed_nothing
     assert NOBODYS not in answer.response.content.decode()
+
+
+def test_every_operation_names_its_right_or_why_there_is_none() -> None:
+    assert all(operation.grid.rights or operation.grid.why for operation in OPERATIONS.values())

@@ -7,13 +7,15 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import transaction
-from django.urls import get_resolver
+from django.urls import get_resolver, reverse
 
+from accounts.rights import RULES, Right
 from apikeys.models import ApiKey
 from tests.matrix import grids
 from tests.matrix.calls import Answer, attempt
-from tests.matrix.grids import ALLOWED, SIGN_IN, outcome
-from tests.matrix.pages import ASIDE, LOOKING, PAGES
+from tests.matrix.grids import ALLOWED, FORBIDDEN, INVALID, SIGN_IN, outcome
+from tests.matrix.pages import ASIDE, LISTS, LOOKING, PAGES, WITHOUT_RIGHT
+from tests.matrix.people import NAMES, here, may_anywhere
 from tests.matrix.world import Caller, World
 from tests.test_sweeps import filled_in, patterns
 
@@ -53,6 +55,31 @@ def test_every_page_about_one_thing_is_in_the_matrix() -> None:
         if "<uuid:" in path and entry.callback.__module__.startswith(("accounts.", "apikeys.", "audit."))
     }
     assert named <= PAGES.keys() | LOOKING.keys()
+
+
+def test_every_page_names_its_right_or_why_there_is_none() -> None:
+    ours = {
+        str(entry.name)
+        for path, entry in patterns(get_resolver())
+        if entry.callback.__module__.startswith(("accounts.", "apikeys.", "audit.")) and not path.startswith("v1/")
+        # Who is in no organization, or not signed in, holds no right in one: those pages are about nobody else.
+        if getattr(entry.callback, "organization_required", True) and getattr(entry.callback, "login_required", True)
+    }
+    tables = PAGES | LOOKING
+    assert all(page.grid.rights or page.grid.why for page in tables.values())
+    assert ours - tables.keys() - ASIDE.keys() == LISTS.keys() | WITHOUT_RIGHT.keys()
+    named = {right for page in tables.values() for right in page.grid.rights} | set(LISTS.values())
+    assert not LISTS.keys() & WITHOUT_RIGHT.keys()
+    assert named <= RULES.keys()
+
+
+@pytest.mark.parametrize("caller", grids.PEOPLE)
+@pytest.mark.parametrize("name", LISTS)
+def test_list_is_shown_to_whom_it_should_be(world: World, name: str, caller: str) -> None:
+    answer = attempt(world.callers[caller], "get", reverse(name))
+    expected = SIGN_IN if caller not in NAMES else ALLOWED if here(caller, LISTS[name]) else FORBIDDEN
+    assert cell_of(answer.response) == expected
+    assert answer.has_changed_nothing
 
 
 @pytest.mark.parametrize("caller", grids.PEOPLE)
@@ -124,4 +151,7 @@ def test_bulk_page_ends_what_its_caller_may_end_and_nothing_else(world: World, c
         ended = {place for place, one in world.ids["key"].items() if rows[one].disabled_at or rows[one].revoked_at}
         transaction.set_rollback(True)
     assert ended == grid.allowed(caller)
-    assert cell_of(response) == (ALLOWED if ended else SIGN_IN if caller == "nobody" else "x")
+    may_end = caller != "nobody" and may_anywhere(caller, Right.PROJECT_KEYS_ISSUE)
+    # Who may end keys and finds none is told so; who may end none gets no form.
+    refusal = SIGN_IN if caller == "nobody" else INVALID if may_end else FORBIDDEN
+    assert cell_of(response) == (ALLOWED if ended else refusal)

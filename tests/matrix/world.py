@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.test import Client
 from django.utils import timezone
 
 from accounts import actions as people
+from accounts.actions.security import claim_domain
 from accounts.models import Organization, OrganizationMembership, Project, Role, ServiceAccount, Team, TeamMembership
 from accounts.principals import Principal
 from apikeys import actions, hashing
@@ -21,6 +23,7 @@ from apikeys.permissions import BUILT_IN, Permission
 from apikeys.permissions import Role as KeyRole
 from audit.context import audit_context
 from tests.cast import PASSWORD, Person
+from tests.matrix.people import PEOPLE, TARGETS
 
 # Any two that agree: the cookie is what the portal gave the browser, the header what the page sends along.
 CSRF = "a" * 32
@@ -119,15 +122,8 @@ def _team(world: World, name: str) -> Team:
     return team
 
 
-# Who is in which organization as what, and in which team as what.
-PEOPLE = {
-    "alice": ("org", Role.SUPER_ADMIN, "", None),
-    "bob": ("org", Role.MEMBER, "team", Role.TEAM_ADMIN),
-    "dana": ("org", Role.MEMBER, "team", Role.DEVELOPER),
-    "erin": ("org", Role.MEMBER, "", None),
-    "grace": ("org", Role.MEMBER, "other", Role.TEAM_ADMIN),
-    "charlie": ("elsewhere org", Role.SUPER_ADMIN, "elsewhere team", Role.TEAM_ADMIN),
-    # These three lose what they are here, once they have issued their keys.
+# These three lose what they are here, once they have issued their keys.
+LEAVING: dict[str, tuple[str, Role, str, Role | None]] = {
     "frank": ("org", Role.MEMBER, "team", Role.DEVELOPER),
     "hugo": ("org", Role.SUPER_ADMIN, "", None),
     "jill": ("org", Role.MEMBER, "team", Role.TEAM_ADMIN),
@@ -135,11 +131,12 @@ PEOPLE = {
 
 
 def _add_people(world: World) -> None:
-    for name, (place, role, team, team_role) in PEOPLE.items():
+    for name, (place, role, team, team_role) in (PEOPLE | LEAVING).items():
         user = people.create_user(email=f"{name}@example.com", password=PASSWORD, name=name.title(), at=world.at)
         organization = world.places[place]
         assert isinstance(organization, Organization)
         membership = people.add_to_organization(organization=organization, user=user, role=role, at=world.at)
+        EmailAddress.objects.filter(user=user).update(verified=True)
         if team and team_role:
             people.add_to_team(team=_team(world, team), user=user, role=team_role, at=world.at)
         world.people[name] = Person(
@@ -148,17 +145,6 @@ def _add_people(world: World) -> None:
     world.ids["person"] = {name: str(person.user.pk) for name, person in world.people.items()}
 
 
-# The keys that others are asked about: in each place who issued one, and for what.
-TARGETS = {
-    "org": ("alice", "org"),
-    "team": ("bob", "team"),
-    "alices": ("alice", "team"),
-    "project": ("bob", "project"),
-    "danas": ("dana", "project"),
-    "other": ("grace", "other"),
-    "others": ("grace", "others"),
-    "elsewhere": ("charlie", "elsewhere"),
-}
 STEWARDS = {"team": "bob", "other": "grace", "elsewhere": "charlie"}
 
 
@@ -178,9 +164,29 @@ def _add_targets(world: World) -> None:
     world.ids["account"] = {
         place: str(_account(world, who, place, "runner", Role.DEVELOPER).pk) for place, who in STEWARDS.items()
     }
+    _add_invitations(world)
     for who in ("alice", "charlie"):
+        claim_domain(principal=world.people[who].principal, name="owned.example", at=world.at)
         entry = Permission("invoices:read" if who == "alice" else "parcels:read", "See them.")
         actions.add_permission(principal=world.people[who].principal, entry=entry)
+
+
+def _add_invitations(world: World) -> None:
+    for place, who in STEWARDS.items():
+        team = _team(world, "elsewhere team" if place == "elsewhere" else place)
+        invitation, _ = people.invite(
+            principal=world.people[who].principal,
+            team=team,
+            email="invited@example.com",
+            role=Role.DEVELOPER,
+            at=world.at,
+        )
+        world.ids.setdefault("invitation", {})[place] = str(invitation.pk)
+    for place, who in {"org": "alice", "elsewhere org": "charlie"}.items():
+        invitation, _ = people.invite_to_organization(
+            principal=world.people[who].principal, email="auditor@example.com", role=Role.AUDITOR, at=world.at
+        )
+        world.ids.setdefault("organization_invitation", {})[place.replace(" org", "")] = str(invitation.pk)
 
 
 def _account(world: World, who: str, place: str, name: str, role: Role) -> ServiceAccount:
@@ -237,6 +243,6 @@ def _let_people_go(world: World) -> None:
     memberships = TeamMembership.objects.select_related("team", "membership__user")
     gone = {name: world.people.pop(name) for name in ("frank", "hugo", "jill")}
     frank, jill = (memberships.get(membership=gone[name].membership) for name in ("frank", "jill"))
-    people.remove_from_team(principal=alice, team_membership=frank)
-    people.change_team_role(principal=alice, team_membership=jill, role=Role.DEVELOPER)
-    people.change_organization_role(principal=alice, membership=gone["hugo"].membership, role=Role.MEMBER)
+    people.remove_from_team(at=world.at, principal=alice, team_membership=frank)
+    people.change_team_role(at=world.at, principal=alice, team_membership=jill, role=Role.DEVELOPER)
+    people.change_organization_role(at=world.at, principal=alice, membership=gone["hugo"].membership, role=Role.MEMBER)
