@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
-from keyportal.http import PageRequest
+from keyportal.http import PageRequest, PortalRequest
 
 log = structlog.get_logger("accounts")
 EVERY = timedelta(minutes=1)
@@ -49,6 +49,18 @@ def note(*, user_id: UUID, session_key: str, address: str, user_agent: str, at: 
         log.exception("session.use_not_noted")
 
 
+def note_request(request: PortalRequest) -> None:
+    """Note that the session of a request was used, by its cookie or by a token, if it is a person's."""
+    if request.user.is_authenticated and request.session.session_key:
+        note(
+            user_id=request.user.pk,
+            session_key=request.session.session_key,
+            address=request.client_address,
+            user_agent=request.headers.get("User-Agent", ""),
+            at=timezone.now(),
+        )
+
+
 class ActivityMiddleware:
     """Note that a signed-in person's session was used, once the answer is there."""
 
@@ -58,12 +70,5 @@ class ActivityMiddleware:
     def __call__(self, request: PageRequest) -> HttpResponseBase:
         response = self.get_response(request)
         # Asked afterwards: the view may have opened the session, given it another key, or ended it.
-        if request.user.is_authenticated and request.session.session_key:
-            note(
-                user_id=request.user.pk,
-                session_key=request.session.session_key,
-                address=request.client_address,
-                user_agent=request.headers.get("User-Agent", ""),
-                at=timezone.now(),
-            )
+        note_request(request)
         return response

@@ -1,7 +1,7 @@
 """allauth, bent to keyportal's rules: nobody signs up but by invitation or by a domain that is verified."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -24,7 +24,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from requests import RequestException
 
 from accounts import throttles
-from accounts.actions import InvitationNotUsable, accept_invitation, pending_invitation
+from accounts.actions import InvitationNotUsable, TeamArchived, accept_invitation, pending_invitation
 from accounts.actions.joining import Place, PlaceGone, join_by_domain, place_for
 from accounts.activity import NO_ADDRESS
 from accounts.factors import passkey_origin, tell
@@ -72,7 +72,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
         email = str(credentials.get("email", "")).strip().lower()
         if EmailAddress.objects.filter(email=email, verified=True).exists():
             # For these allauth looks in one table, for all others in two: the time would tell.
-            User.objects.filter(email=email).first()
+            list(User.objects.filter(email=email).iterator())
         self._login_failed_rl_usage = throttles.consume_sign_in(request, email)
         if self._login_failed_rl_usage is None:
             raise self.validation_error("too_many_login_attempts")
@@ -96,6 +96,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
 
 
 class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc] # allauth is not typed
+    error_messages: ClassVar[dict[str, str]] = {
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": "This code does not fit, or was used before. Wait for the next one.",
+    }
+
     def encrypt(self, text: str) -> str:
         return encrypt(text, purpose="second_factor")
 
@@ -185,7 +190,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
             with transaction.atomic(), happening_in(invitation.organization_id):
                 user: User = super().save_user(request, sociallogin, form)
                 accept_invitation(invitation=invitation, user=user, at=timezone.now())
-        except InvitationNotUsable as error:
+        except (InvitationNotUsable, TeamArchived) as error:
             raise used_up from error
         # The page that they came from is the invitation's, which has just been used up.
         sociallogin.state["next"] = reverse("overview")

@@ -12,7 +12,7 @@ THEMES = ("light", "dark")
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """The theme that the person chose, or "" for the system's; where passkeys work, or "" for nowhere; if it is a demo."""
+    """The theme that was chosen, or "" for the system's; where passkeys work, or ""; whether it is a demo."""
     theme = request.COOKIES.get("theme", "")
     return {
         "theme": theme if theme in THEMES else "",

@@ -34,7 +34,7 @@ def start() -> None:
 
 def has_second_factor(user: User) -> bool:
     """Say whether signing in takes this person more than a password."""
-    return Authenticator.objects.filter(user_id=user.pk, type__in=KINDS).exists()
+    return bool(Authenticator.objects.filter(user_id=user.pk, type__in=KINDS).exists())
 
 
 def passkey_origin() -> str:

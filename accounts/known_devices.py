@@ -81,7 +81,7 @@ def _tell(user: User, request: HttpRequest, at: datetime) -> None:
         "address": client_address(request),
         "at": at,
         "link": outbox.link("session-list"),
-        "password_link": outbox.link("account_reset_password"),
+        "password_link": outbox.link("account_reset_password") if user.has_usable_password() else "",
     }
     outbox.put("new_sign_in", to=user, context=told, at=at)
 

@@ -1,5 +1,7 @@
 """What someone sees whom an organization does not let in for now: what it asks, and the way on."""
 
+from typing import Any
+
 from allauth.account.authentication import get_authentication_records
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialAccount
@@ -8,6 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.entry import obstacle
@@ -24,8 +27,15 @@ def obstacle_page(request: MemberRequest, code: str) -> HttpResponseBase:
     """Say what is asked instead of showing a page; a fragment's place is taken by the page that asked for it."""
     overview = reverse("overview")
     if request.htmx:
-        return HttpResponseClientRedirect(request.htmx.current_url_abs_path or overview)
-    context = {
+        response: HttpResponseBase = HttpResponseClientRedirect(request.htmx.current_url_abs_path or overview)
+    else:
+        response = render(request, "accounts/entry_obstacle.html", _context(request, code, overview), status=403)
+    add_never_cache_headers(response)
+    return response
+
+
+def _context(request: MemberRequest, code: str, overview: str) -> dict[str, Any]:
+    return {
         "code": code,
         "organization": request.member.organization,
         "domains": SecurityPolicy.of(request.member.organization).domains,
@@ -34,7 +44,6 @@ def obstacle_page(request: MemberRequest, code: str) -> HttpResponseBase:
         # A form's target is no place to come back to.
         "next": request.get_full_path() if request.method == "GET" else overview,
     }
-    return render(request, "accounts/entry_obstacle.html", context, status=403)
 
 
 def connected_providers(request: HttpRequest) -> list[Provider]:

@@ -1,9 +1,11 @@
 """Hashing people's passwords, a few at a time: each run takes memory, and anyone may ask for one by signing in."""
 
+import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
@@ -33,11 +35,10 @@ class BoundedArgon2PasswordHasher(Argon2PasswordHasher):
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
-        with _turn():
-            try:
-                return str(super().encode(password, salt))
-            except HashingError as error:
-                raise HashingBusy from error
+        try:
+            return str(_in_turn(super().encode, password, salt))
+        except HashingError as error:
+            raise HashingBusy from error
 
     def verify(self, password: str, encoded: str) -> bool:
         """Say whether a password matches.
@@ -45,22 +46,26 @@ class BoundedArgon2PasswordHasher(Argon2PasswordHasher):
         :raises HashingBusy: if that could not be found out, which says nothing about the password.
         """
         _, _, digest = encoded.partition("$")
-        with _turn():
-            try:
-                return bool(PasswordHasher().verify(f"${digest}", password))
-            except (VerifyMismatchError, InvalidHashError):
-                return False
-            except VerificationError as error:
-                raise HashingBusy from error
+        try:
+            return bool(_in_turn(PasswordHasher().verify, f"${digest}", password))
+        except (VerifyMismatchError, InvalidHashError):
+            return False
+        except VerificationError as error:
+            raise HashingBusy from error
 
 
-@contextmanager
-def _turn() -> Iterator[None]:
-    permits = _permits(settings.KEYPORTAL_PASSWORD_PERMITS)
+def _in_turn(run: Callable[..., Any], *args: str) -> Any:
+    """Return what a run returns, on one of the few threads for that.
+
+    The C library keeps what a thread has freed for that thread: on the threads of requests, every one of them would
+    in the end hold the memory of a run.
+    """
+    count = settings.KEYPORTAL_PASSWORD_PERMITS
+    permits = _permits(count)
     if not permits.acquire(timeout=settings.KEYPORTAL_PASSWORD_WAIT_MS / 1000):
         raise HashingBusy
     try:
-        yield
+        return _threads(count, os.getpid()).submit(run, *args).result()
     finally:
         permits.release()
 
@@ -68,3 +73,9 @@ def _turn() -> Iterator[None]:
 @cache
 def _permits(count: int) -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(count)
+
+
+@cache
+def _threads(count: int, _process: int) -> ThreadPoolExecutor:
+    """Return the threads of this process: a forked child has none of its parent's."""
+    return ThreadPoolExecutor(count, thread_name_prefix="passwords")

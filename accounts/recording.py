@@ -189,8 +189,11 @@ def _track_people() -> None:
         label=lambda row: f"{row.email} to {row.place.name}",
         place=lambda row: Place(row.organization_id, row.team_id),
         fields=["email", "role", "team", "expires_at", "accepted_at"],
-        event=lambda changes: "invitation.accepted" if "accepted_at" in changes else None,
-        sentences={"invitation.accepted": "An invited person joined the team."},
+        event=_invitation_event,
+        sentences={
+            "invitation.accepted": "An invited person took the place that was kept for them.",
+            "invitation.resent": "An invitation was sent again: with new links, for another 7 days.",
+        },
     )
     track(
         User,
@@ -266,6 +269,11 @@ def _organization_event(changes: Mapping[str, Change]) -> str | None:
         "security_policy": "organization.security_changed",
         "default_team_id": "organization.security_changed",
     }
+    return next((event for field, event in named.items() if field in changes), None)
+
+
+def _invitation_event(changes: Mapping[str, Change]) -> str | None:
+    named = {"accepted_at": "invitation.accepted", "expires_at": "invitation.resent"}
     return next((event for field, event in named.items() if field in changes), None)
 
 

@@ -90,9 +90,19 @@ def note_addresses(sociallogin: SocialLogin) -> None:
     Providers say it each in their own way, and allauth knows them all at this moment only. Some write their yes as a
     text, so that a no would count as one: only what reads as true does.
     """
-    addresses = [entry.email.lower() for entry in sociallogin.email_addresses if str(entry.verified).lower() == "true"]
+    verified = [entry.email.lower() for entry in sociallogin.email_addresses if str(entry.verified).lower() == "true"]
+    addresses = [address for address in verified if _speaks_for(sociallogin.account, address)]
     # Set anew, whatever the provider itself may call by this name.
     sociallogin.account.extra_data = {**sociallogin.account.extra_data, _ADDRESSES: addresses}
+
+
+def _speaks_for(account: SocialAccount, address: str) -> bool:
+    """Say whether a provider knows who reads an address now.
+
+    Google has verified also what is no mailbox of its own, once, and does not hear when that becomes somebody else's:
+    it speaks for Gmail, and for accounts of a Workspace, which have the claim `hd`.
+    """
+    return account.provider != "google" or bool(account.extra_data.get("hd")) or domain_of(address) == "gmail.com"
 
 
 def verified_addresses(account: SocialAccount) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from allauth.headless.tokens.strategies.jwt import internal as jwt
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error
 
+from accounts.activity import note_request
 from accounts.entry import obstacle
 from accounts.models import OrganizationMembership, User
 from accounts.principals import principal_of
@@ -47,6 +48,7 @@ def authenticate_person(request: ApiRequest, token: str) -> None:
     request.member = membership
     request.principal = principal_of(membership)
     request.is_by_token = True
+    note_request(request)
 
 
 def _person_and_session(token: str) -> tuple[User, SessionBase]:

@@ -23,6 +23,8 @@ class Step:
 
 def first_steps(principal: Principal, *, is_issuer: bool) -> list[Step]:
     """Return the way from an empty portal to a key in use, for those who can walk it."""
+    if not is_issuer and holds(principal, Right.ORGANIZATION_SEE):
+        return []  # an auditor has nothing to do here
     if not is_issuer:
         text = "Ask a team admin to add you to one; then you can issue keys for its projects."
         return [Step(False, "Join a team that has a project", text, "", "")]

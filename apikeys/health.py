@@ -30,6 +30,8 @@ def health_of(api_key: ApiKey, *, at: datetime, policy: Policy | None = None) ->
         return Health("expired", "Expired", "mute", "It is refused. Issue a new key where it is still wanted.")
     if api_key.service_account and api_key.service_account.stopped_at:
         return Health("stopped", "Account stopped", "mute", "It is refused for good: its service account was stopped.")
+    if archived := _archived(api_key):
+        return archived
     if state == "disabled":
         return Health(
             "disabled",
@@ -52,6 +54,15 @@ def health_of(api_key: ApiKey, *, at: datetime, policy: Policy | None = None) ->
             "It came from a web page, whose visitors can all read it. Replace it, then revoke it.",
         )
     return _rotating(api_key, at) or _by_the_clock(api_key, at, policy)
+
+
+def _archived(api_key: ApiKey) -> Health | None:
+    """Return what is to be said of a key whose project or team was put away."""
+    for noun, place in (("project", api_key.project), ("team", api_key.team)):
+        if place and place.archived_at:
+            advice = f"It is refused while its {noun} is archived. Restore the {noun}, or revoke the key."
+            return Health(f"{noun}_archived", "Archived", "mute", advice)
+    return None
 
 
 def _rotating(api_key: ApiKey, at: datetime) -> Health | None:

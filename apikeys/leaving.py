@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Count
+from django.utils.crypto import salted_hmac
 
-from accounts.models import Team, User
+from accounts.models import Project, Team, User
 from accounts.principals import Principal
 from apikeys.models import ApiKey, ApiKeyQuerySet
 from apikeys.permissions import ALL, AUDITOR, Catalogue, role_now
@@ -34,6 +35,7 @@ Change = Callable[[UUID | None, Roles], Roles]
 KEYS_NAMED = 5
 # What tells what becomes of a key, beside its issuer's roles.
 _KIND = ("permissions", "kind", "scope", "ruling_team_id")
+_MOVED_KIND = (*_KIND, "issuer_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,60 @@ def costs(keys: ApiKeyQuerySet, principal: Principal, change: Change) -> Costs:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class MovePreview:
+    """What becomes of a project's live keys in another team: how many would be refused, lose something, stay.
+
+    :param shown: the newest of those that a move weighs on, and where there is room, of the others.
+    :param for_accounts: how many act for service accounts, which hold the move back.
+    :param digest: stands for all of it, so that nothing else is done than was shown.
+    """
+
+    refused: int
+    narrowed: int
+    unchanged: int
+    shown: Sequence[PersonKey]
+    for_accounts: int
+    digest: str
+
+    @property
+    def count(self) -> int:
+        return self.refused + self.narrowed + self.unchanged
+
+    @property
+    def more(self) -> int:
+        return self.count - len(self.shown)
+
+
+def preview_move(project: Project, team: Team, principal: Principal, *, at: datetime, most: int = 25) -> MovePreview:
+    """Weigh each kind of key of a project once; no more keys are read than are named."""
+    catalogue = rules_of(principal.organization_id).catalogue
+    live = ApiKey.objects.active(at=at).filter(project=project)
+    keys = live.acting_for_issuer().with_roles().newest_first()
+    roles = dict(team.memberships.values_list("membership__user_id", "role"))
+    refused, narrowed, unchanged = _Affected(most), _Affected(most), _Affected(most)
+    said = []
+    kinds = keys.order_by().values_list(*_MOVED_KIND, "issuer__is_active", "organization_role", "team_role")
+    for *kind, is_active, organization_role, team_role, count in kinds.annotate(count=Count("pk")):
+        after = Roles(organization_role, roles.get(kind[-1]))
+        found = _weighed(kind[:-1], catalogue, Roles(organization_role, team_role), after, is_active=is_active)
+        (refused if found.is_refused else narrowed if found.lost else unchanged).add(kind, count)
+        said.append(repr((kind, count, found.effective, found.lost, found.is_refused)))
+    _name(keys, refused, narrowed, unchanged, columns=_MOVED_KIND)
+    named = [*refused.named, *narrowed.named, *unchanged.named][:most]
+    weighed = {key.api_key.pk: key for key in after_move(ApiKey.objects.filter(pk__in=named), team, principal)}
+    for_accounts = live.exclude(service_account=None).count()
+    said = [str(project.pk), str(project.team_id), str(team.pk), str(for_accounts), *sorted(said)]
+    return MovePreview(
+        refused.count,
+        narrowed.count,
+        unchanged.count,
+        [weighed[pk] for pk in named if pk in weighed],
+        for_accounts,
+        salted_hmac("keyportal.moving", "\n".join(said), algorithm="sha256").hexdigest(),
+    )
+
+
 def after_move(keys: ApiKeyQuerySet, team: Team, principal: Principal) -> list[PersonKey]:
     """Return what the keys of a project could do if it were another team's, against what they may do now."""
     catalogue = rules_of(principal.organization_id).catalogue
@@ -157,7 +213,8 @@ def after_move(keys: ApiKeyQuerySet, team: Team, principal: Principal) -> list[P
 class _Affected:
     """Keys that a change weighs on alike: which kinds, how many, and the ids of the newest."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KEYS_NAMED) -> None:
+        self.most = most
         self.kinds: set[str] = set()
         self.count = 0
         self.named: list[UUID] = []
@@ -168,7 +225,7 @@ class _Affected:
 
     @property
     def is_named(self) -> bool:
-        return len(self.named) >= min(self.count, KEYS_NAMED)
+        return len(self.named) >= min(self.count, self.most)
 
 
 def _weighed(kind: Sequence[Any], catalogue: Catalogue, before: Roles, after: Roles, *, is_active: bool) -> PersonKey:
@@ -178,11 +235,11 @@ def _weighed(kind: Sequence[Any], catalogue: Catalogue, before: Roles, after: Ro
     return _person_key(sample, catalogue, _effective(sample, catalogue, before), after)
 
 
-def _name(keys: ApiKeyQuerySet, *groups: _Affected) -> None:
+def _name(keys: ApiKeyQuerySet, *groups: _Affected, columns: Sequence[str] = _KIND) -> None:
     """Find the newest few of each group, without reading on once there are enough."""
     if all(group.is_named for group in groups):
         return
-    for pk, *kind in keys.values_list("pk", *_KIND).iterator(chunk_size=100):
+    for pk, *kind in keys.values_list("pk", *columns).iterator(chunk_size=100):
         for group in groups:
             if repr(kind) in group.kinds and not group.is_named:
                 group.named.append(pk)

@@ -8,6 +8,7 @@ from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from redis import RedisError
 
 from keyportal.http import Problem, is_api, problem_response
 
@@ -63,10 +64,10 @@ def busy(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500, or 503 where the database is away or locked: then nobody knows, and trying again helps."""
+    """Answer 500, or 503 where the database or Redis is away: then nobody knows, and trying again helps."""
     exception = sys.exception()
     log.error("request.failed", exc_info=exception)
-    if isinstance(exception, OperationalError | InterfaceError):
+    if isinstance(exception, OperationalError | InterfaceError | RedisError):
         return _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
     return _answer(request, "internal_error", HTTPStatus.INTERNAL_SERVER_ERROR)
 

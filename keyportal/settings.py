@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from keyportal import logs, secrets
 from keyportal.environment import Environment
@@ -367,7 +369,12 @@ if REDIS_URL:
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "keyportal",
         # Pickles, its default, would let whoever writes to Redis run what they like here.
-        "OPTIONS": {"serializer": "keyportal.caching.JsonSerializer", "socket_timeout": 1, "socket_connect_timeout": 1},
+        "OPTIONS": {
+            "serializer": "keyportal.caching.JsonSerializer",
+            "socket_timeout": 1,
+            "socket_connect_timeout": 1,
+            "retry": Retry(NoBackoff(), 0),
+        },
     }
 KEYPORTAL_USE_RECORDING = env.str("KEYPORTAL_USE_RECORDING", default="buffered")
 if KEYPORTAL_USE_RECORDING not in {"buffered", "synchronous"}:

@@ -281,6 +281,8 @@ class Portal:
         self._stdout = directory / "stdout"
         self._stderr = directory / "stderr"
         self._process: subprocess.Popen[bytes] | None = None
+        # Served as one, a demo prints no mails, in which most tests look for links.
+        self.is_served_as_demo = False
         # A test that breaks it on purpose has a module of its own, around the same.
         self.application = SERVE[-1]
 
@@ -298,14 +300,17 @@ class Portal:
                 stdout=stdout,
                 stderr=stderr,
             )
+            environment = dict(self.environment)
             # Only an empty database is filled: started again, a demo goes on with what it has.
             self.environment.pop("KEYPORTAL_DEMO", None)
+            if not self.is_served_as_demo:
+                environment.pop("KEYPORTAL_DEMO", None)
             if prepared.returncode:
                 raise RuntimeError(f"`prepare` ended with status {prepared.returncode}:\n{self.log_text()}")
             self._process = subprocess.Popen(
                 [sys.executable, *SERVE[:-1], self.application],
                 cwd=ROOT,
-                env=self.environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

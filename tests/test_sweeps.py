@@ -32,7 +32,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.actions import add_to_organization, create_service_account, invite
 from accounts.actions.email_change import ask_for_email_change
-from accounts.models import EmailChange, GroupRole, Project, Role, ServiceAccount, Team
+from accounts.models import EmailChange, GroupRole, Invitation, Project, Role, ServiceAccount, Team
 from accounts.setup_link import setup_link
 from accounts.topics import Topic, unsubscribe_link
 from accounts.views.email import CONFIRMATION_SESSION_KEY
@@ -80,7 +80,7 @@ PATHS = sorted({path for path, _ in patterns()})
 
 def filled_in(path: str, ids: dict[str, str] | None = None) -> str:
     """Return an address with its parameters filled in, by ids that nobody has unless others are given."""
-    values = {"token": "nobodys", "uidb36": "1", "key": "x", "session_id": "7"} | (ids or {})
+    values = {"token": "nobodys", "uidb36": "1", "key": "x", "session_id": "7", "factor_id": "7"} | (ids or {})
     path = re.sub(r"\(\?P<(\w+)>[^)]*\)", lambda found: values[found[1]], path)
     path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: values.get(found[1], str(UUID(int=7))), path)
     return "/" + path.removesuffix("$")
@@ -189,6 +189,9 @@ def ids_of(issued: Issued) -> dict[str, str]:
     assert project is not None
     ids = {"key_id": issued.row.pk, "project_id": project.pk, "team_id": project.team_id, "name": "invoices:read"}
     ids |= {"user_id": issued.row.issuer_id, "account_id": ServiceAccount.objects.get().pk}
+    # The first of them, so that it is not the one that asks.
+    if session := UserSession.objects.order_by("id").first():
+        ids["session_id"] = session.pk
     return {name: str(value) for name, value in ids.items()}
 
 
@@ -312,14 +315,19 @@ def delete_account(stage: Stage) -> Any:
     return stage.client.post("/account/delete/", {"email": stage.alice.email})
 
 
-def accept(stage: Stage) -> Any:
-    invite(
+def invited_by(stage: Stage) -> Invitation:
+    invitation, _ = invite(
         principal=stage.alice.principal,
         team=stage.team,
         email="erin@example.com",
         role=Role.DEVELOPER,
         at=timezone.now(),
     )
+    return invitation
+
+
+def accept(stage: Stage) -> Any:
+    invited_by(stage)
     client = Client()
     client.get(link_to("erin@example.com", base=portal.KEYPORTAL_URL))
     return client.post("/invitations/", {"name": "Erin", "password": NEW_PASSWORD})
@@ -395,7 +403,7 @@ def change_email(stage: Stage) -> Any:
 def another_session(stage: Stage) -> int:
     """Sign alice in somewhere else, and return which of her sessions that is."""
     Client().post("/account/sign-in/", {"login": stage.alice.email, "password": PASSWORD})
-    return UserSession.objects.latest("id").pk
+    return int(UserSession.objects.latest("id").pk)
 
 
 def disconnect(stage: Stage) -> Any:
@@ -457,7 +465,16 @@ JSON = "application/json"
 PERMISSION = {"sentence": "See them.", "least_role": "developer"}
 POLICY = {"max_lifetime": "30", "team_issuers": "team_admin", "project_issuers": "developer", "existing": "now"}
 Example = Callable[[Stage], Any]
+
+
 # Each address and method that changes something, the audit event that it leaves, and a call that proves it.
+def move_the_project(s: Stage) -> Any:
+    team = Team.objects.create(organization=s.team.organization, name="New", created_at=timezone.now())
+    preview = s.client.get(f"/projects/{s.project.pk}/move/", {"team": str(team.pk)}).context["preview"]
+    sent = {"team": str(team.pk), "digest": preview.digest}
+    return s.client.post(f"/projects/{s.project.pk}/move/", sent)
+
+
 CHANGES: dict[tuple[str, str], tuple[str, Example]] = {
     ("v1/auth/token", "post"): ("user.signed_in", sign_in_for_a_token),
     ("v1/auth/token", "delete"): (
@@ -474,6 +491,18 @@ CHANGES: dict[tuple[str, str], tuple[str, Example]] = {
         lambda s: Client().post("/account/password/reset/", {"email": s.alice.email}),
     ),
     ("teams/new/", "post"): ("team.created", lambda s: s.client.post("/teams/new/", {"name": "New"})),
+    ("people/invite/", "post"): (
+        "invitation.created",
+        lambda s: s.client.post("/people/invite/", {"email": "x@example.com", "role": "auditor"}),
+    ),
+    ("invitations/<uuid:invitation_id>/resend/", "post"): (
+        "invitation.resent",
+        lambda s: s.client.post(f"/invitations/{invited_by(s).pk}/resend/"),
+    ),
+    ("invitations/<uuid:invitation_id>/withdraw/", "post"): (
+        "invitation.deleted",
+        lambda s: s.client.post(f"/invitations/{invited_by(s).pk}/withdraw/"),
+    ),
     ("teams/<uuid:team_id>/invite/", "post"): (
         "invitation.created",
         lambda s: s.client.post(f"/teams/{s.team.pk}/invite/", {"email": "x@example.com", "role": "developer"}),
@@ -546,6 +575,37 @@ CHANGES: dict[tuple[str, str], tuple[str, Example]] = {
         "project.updated",
         lambda s: s.client.post(f"/projects/{s.project.pk}/environments/", {"environments": "live"}),
     ),
+    ("settings/organization/", "post"): (
+        "organization.updated",
+        lambda s: s.client.post("/settings/organization/", {"name": "New", "slug": "new"}),
+    ),
+    ("teams/<uuid:team_id>/rename/", "post"): (
+        "team.updated",
+        lambda s: s.client.post(f"/teams/{s.team.pk}/rename/", {"name": "New"}),
+    ),
+    ("teams/<uuid:team_id>/archive/", "post"): (
+        "team.archived",
+        lambda s: s.client.post(f"/teams/{s.team.pk}/archive/"),
+    ),
+    ("teams/<uuid:team_id>/restore/", "post"): (
+        "team.restored",
+        lambda s: s.client.post(f"/teams/{s.team.pk}/archive/") and s.client.post(f"/teams/{s.team.pk}/restore/"),
+    ),
+    ("projects/<uuid:project_id>/rename/", "post"): (
+        "project.updated",
+        lambda s: s.client.post(f"/projects/{s.project.pk}/rename/", {"name": "New"}),
+    ),
+    ("projects/<uuid:project_id>/archive/", "post"): (
+        "project.archived",
+        lambda s: s.client.post(f"/projects/{s.project.pk}/archive/"),
+    ),
+    ("projects/<uuid:project_id>/restore/", "post"): (
+        "project.restored",
+        lambda s: (
+            s.client.post(f"/projects/{s.project.pk}/archive/") and s.client.post(f"/projects/{s.project.pk}/restore/")
+        ),
+    ),
+    ("projects/<uuid:project_id>/move/", "post"): ("project.moved", move_the_project),
     ("settings/policies/apply/", "post"): (
         "policy.created",
         lambda s: s.client.post("/settings/policies/apply/", POLICY | {"digest": Terms().digest}),

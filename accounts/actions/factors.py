@@ -139,6 +139,21 @@ def remove_factor(*, user: User, factor_id: int, at: datetime) -> Authenticator:
 
 
 @transaction.atomic
+def remove_all_factors(*, user: User, at: datetime) -> int:
+    """Remove whatever stands beside the password, for someone who has lost it, and return how many that were.
+
+    It is the operator's to decide: nothing is refused.
+    """
+    _lock(user)
+    factors = list(Authenticator.objects.filter(user=user))
+    for factor in factors:
+        factor.delete()
+    if factors:
+        tell(user, "Your second factors and recovery codes were removed by the portal’s operator", at=at)
+    return len(factors)
+
+
+@transaction.atomic
 def generate_recovery_codes(*, user: User, at: datetime) -> list[str]:
     """Return new recovery codes; those from before are void.
 

@@ -9,7 +9,7 @@ from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts.actions.membership import withdraw_invitations
+from accounts.actions.membership import tell_role, withdraw_invitations
 from accounts.actions.people import add_to_team
 from accounts.models import (
     GroupRole,
@@ -22,6 +22,8 @@ from accounts.models import (
 )
 from accounts.security import domain_of
 
+# Who a person is told has changed their role, beside what a person did.
+_BY = "the groups at your provider"
 # A provider that tells of more addresses than anyone has is not asked about them all.
 MAX_ADDRESSES = 50
 
@@ -88,8 +90,8 @@ def follow_groups(*, user: User, groups: Mapping[str, Collection[str]], at: date
 
     :param groups: what each provider said at the last sign-in there.
     """
-    memberships = OrganizationMembership.objects.filter(user=user).exclude(role=Role.AUDITOR).order_by("pk")
-    for membership in memberships:
+    memberships = OrganizationMembership.objects.filter(user=user).exclude(role=Role.AUDITOR).select_related("user")
+    for membership in memberships.order_by("pk"):
         wanted = _wanted(membership.organization_id, groups)
         # Before the membership is locked: who accepts an invitation holds that first, and then needs the membership.
         for team_id in _from_group(membership).exclude(team__in=list(wanted)).values_list("team_id", flat=True):
@@ -115,14 +117,16 @@ def _follow(membership: OrganizationMembership, wanted: Mapping[UUID, Role], at:
     locked = OrganizationMembership.objects.select_for_update(of=("self",), no_key=True).filter(pk=membership.pk)
     if locked.exclude(role=Role.AUDITOR).first() is None:
         return  # who left, or became an auditor, a moment ago
-    rows = TeamMembership.objects.select_for_update(of=("self",)).filter(membership=membership)
+    rows = TeamMembership.objects.select_for_update(of=("self",)).select_related("team").filter(membership=membership)
     held = {row.team_id: row for row in rows.order_by("pk")}
     for team_id, row in held.items():
         if row.is_from_group and team_id not in wanted:
             row.delete()
+            tell_role(membership.user, row.team, None, _BY, at)
         elif row.is_from_group and row.role != wanted[team_id]:
             row.role = wanted[team_id]
             row.save(update_fields=["role"])
+            tell_role(membership.user, row.team, wanted[team_id], _BY, at)
     for team_id in wanted.keys() - held.keys():
         TeamMembership.objects.create(
             team_id=team_id, membership=membership, role=wanted[team_id], is_from_group=True, created_at=at

@@ -29,7 +29,7 @@ def change_team_role(
     if current.role != role:
         current.role = role
         current.save(update_fields=["role"])
-        _tell(current.membership.user, current.team, role, principal, at)
+        tell_role(current.membership.user, current.team, role, principal.user_label, at)
     return current
 
 
@@ -45,7 +45,7 @@ def remove_from_team(*, principal: Principal, team_membership: TeamMembership, a
     withdraw_invitations(team_membership.membership_id, team_id=team_membership.team_id)
     current = _in_team(principal, team_membership)
     current.delete()
-    _tell(current.membership.user, current.team, None, principal, at)
+    tell_role(current.membership.user, current.team, None, principal.user_label, at)
 
 
 @transaction.atomic
@@ -70,7 +70,7 @@ def change_organization_role(
     if current.role != role:
         current.role = role
         current.save(update_fields=["role"])
-        _tell(current.user, current.organization, role, principal, at)
+        tell_role(current.user, current.organization, role, principal.user_label, at)
     return current
 
 
@@ -87,7 +87,7 @@ def remove_from_organization(*, principal: Principal, membership: OrganizationMe
     current = _in_organization(principal, membership)
     _require_another_super_admin(current)
     current.delete()
-    _tell(current.user, current.organization, None, principal, at)
+    tell_role(current.user, current.organization, None, principal.user_label, at)
 
 
 def may_change(principal: Principal, team_membership: TeamMembership) -> bool:
@@ -102,9 +102,9 @@ def may_change(principal: Principal, team_membership: TeamMembership) -> bool:
     return holds(principal, Right.MEMBERS_MANAGE, team.pk) and not is_above
 
 
-def _tell(user: User, place: Organization | Team, role: Role | None, principal: Principal, at: datetime) -> None:
+def tell_role(user: User, place: Organization | Team, role: Role | None, by: str, at: datetime) -> None:
     """Write to a person what they are somewhere from now on, or that they are there no more."""
-    told = {"place": place.name, "role": role.label.lower() if role else "", "by": principal.user_label, "at": at}
+    told = {"place": place.name, "role": role.label.lower() if role else "", "by": by, "at": at}
     outbox.put("role_changed", to=user, context=told | {"link": outbox.link("overview")}, at=at)
 
 

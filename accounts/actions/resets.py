@@ -36,23 +36,25 @@ def _link(user: User) -> str:
 
 
 @transaction.atomic
-def reset_password(*, user: User, at: datetime) -> None:
+def reset_password(*, user: User, at: datetime, but: str | None = None) -> None:
     """Save the new password that a person has been given, whose link shows that they read their address.
 
     If that was never shown before, somebody else may have made the account to lie in wait: then whatever opened it
     goes, and only the new password is left.
+
+    :param but: the key of the session in which this happens. It has the old password's mark, which ends it as it is.
     """
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
     user.save(update_fields=["password", "has_short_password"])
     addresses = EmailAddress.objects.filter(user=user, email=user.email)
     if not addresses.filter(verified=True).exists():
-        _take_over(user, at)
+        _take_over(user, at, but)
         addresses.update(verified=True)
         EmailAddress.objects.filter(user=user, verified=False).delete()
 
 
-def _take_over(user: User, at: datetime) -> None:
-    end_sessions(user=user, at=at)
+def _take_over(user: User, at: datetime, but: str | None) -> None:
+    end_sessions(user=user, at=at, but=but)
     for model in (Authenticator, SocialAccount, Device, EmailChange):
         # One by one, so that each leaves its row in the audit log.
         for row in model.objects.filter(user=user):

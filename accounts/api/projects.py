@@ -23,6 +23,7 @@ class ProjectItem(Schema):
     team: TeamItem
     environments: str = Field(description="Keys of which environments it accepts: `any`, `live` or `test`.")
     created_at: datetime
+    archived_at: datetime | None = Field(description="Since when its keys are refused; null unless it is archived.")
 
 
 class ProjectPage(Schema):

@@ -32,12 +32,15 @@ class AppCodeForm(forms.Form):
     def __init__(self, *args: Any, secret: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.secret = secret
+        # The half minute that the code is for, once it was found right.
+        self.step = -1
 
     def clean(self) -> None:
-        if "code" in self.cleaned_data:
-            self.step = matching_step(self.secret, self.cleaned_data["code"])
-            if self.step is None:
-                self.add_error("code", WRONG_CODE)
+        step = matching_step(self.secret, self.cleaned_data.get("code", ""))
+        if step is not None:
+            self.step = step
+        elif "code" not in self.errors:
+            self.add_error("code", WRONG_CODE)
 
 
 class PasskeyNameForm(forms.Form):
@@ -60,7 +63,7 @@ class CredentialField(forms.JSONField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(widget=_WriteOnlyInput, error_messages={"required": WRONG_PASSKEY}, **kwargs)
 
-    def to_python(self, value: Any) -> dict[str, Any]:
+    def to_python(self, value: Any) -> dict[str, Any]:  # type: ignore[override] # the stubs take JSON for a text
         if value and len(str(value)) > LONGEST_CREDENTIAL:
             raise ValidationError(WRONG_PASSKEY)
         answer = super().to_python(value)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from allauth.account import forms as account
+from allauth.core import context
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -15,6 +16,16 @@ class ChangePasswordForm(account.ChangePasswordForm):  # type: ignore[misc] # al
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password1"].help_text = hint(self.user)
+
+    def clean(self) -> dict[str, Any]:
+        """Hash the password here already, since saving is in a transaction, which would wait for it."""
+        cleaned: dict[str, Any] = super().clean()
+        if not self.errors:
+            self.user.set_password(cleaned["password1"])
+        return cleaned
+
+    def save(self) -> None:
+        self.user.save(update_fields=["password", "has_short_password"])
 
 
 class ResetPasswordForm(account.ResetPasswordForm):  # type: ignore[misc] # allauth is not typed
@@ -39,11 +50,11 @@ class ResetPasswordKeyForm(account.ResetPasswordKeyForm):  # type: ignore[misc] 
         self.fields["password1"].help_text = hint(self.user)
 
     def clean(self) -> dict[str, Any]:
-        """Hash the password here already, since saving is in a transaction, which would wait for it."""
+        """Hash the password here already, likewise."""
         cleaned: dict[str, Any] = super().clean()
         if not self.errors:
             self.user.set_password(cleaned["password1"])
         return cleaned
 
     def save(self) -> None:
-        reset_password(user=self.user, at=timezone.now())
+        reset_password(user=self.user, at=timezone.now(), but=context.request.session.session_key)

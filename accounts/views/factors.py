@@ -7,7 +7,6 @@ import base64
 import json
 from typing import Any
 
-from allauth.account.internal.decorators import login_not_required
 from allauth.account.models import Login
 from allauth.account.utils import get_next_redirect_url
 from allauth.mfa.adapter import get_adapter
@@ -18,6 +17,7 @@ from allauth.mfa.webauthn import views as passkeys
 from allauth.mfa.webauthn.internal import auth
 from allauth.mfa.webauthn.internal.flows import perform_passwordless_login
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.forms import BaseForm, Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase

@@ -49,6 +49,7 @@ def invitation_accept(request: PageRequest) -> HttpResponse:
     digest = request.session.get(INVITATION_SESSION_KEY, "")
     try:
         invitation = actions.pending_invitation(digest, at=timezone.now())
+        _require_open(invitation)
         if request.user.is_authenticated:
             return _accept_signed_in(request, invitation, request.user)
         return _accept_as_newcomer(request, invitation, is_mailed=digest == invitation.mailed_token_digest)
@@ -57,6 +58,12 @@ def invitation_accept(request: PageRequest) -> HttpResponse:
     except actions.TeamArchived as refused:
         context = {"invitation": invitation, "refused": str(refused)}
         return render(request, "accounts/invitation_accept.html", context, status=403)
+
+
+def _require_open(invitation: Invitation) -> None:
+    """:raises TeamArchived: if it is to a team that was put away, before anyone fills in a form for nothing."""
+    if invitation.team and invitation.team.archived_at:
+        raise actions.TeamArchived
 
 
 def _accept_as_newcomer(request: PageRequest, invitation: Invitation, *, is_mailed: bool) -> HttpResponse:
@@ -76,6 +83,7 @@ def _accept_as_newcomer(request: PageRequest, invitation: Invitation, *, is_mail
     context = {
         "invitation": invitation,
         "form": form,
+        "is_mailed": is_mailed,
         "providers": get_adapter().list_providers(request),
         "login_url": _login_url(),
     }
@@ -103,6 +111,9 @@ def _accept_signed_in(request: PageRequest, invitation: Invitation, user: User) 
             context["is_wrong_user"] = True
         except actions.AlreadyMember:
             messages.info(request, f"You are in {invitation.place} already.")
+            return _welcome(request, invitation)
+        except actions.AuditorInTeam:
+            messages.info(request, f"You are an auditor of {invitation.organization}, and auditors are in no team.")
             return _welcome(request, invitation)
     status = 403 if request.method == "POST" else 200
     return render(request, "accounts/invitation_accept.html", context, status=status)

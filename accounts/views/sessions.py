@@ -52,6 +52,9 @@ def session_list(request: MemberRequest) -> HttpResponse:
 @require_POST
 def session_end(request: MemberRequest, session_id: int) -> HttpResponse:
     session = get_object_or_404(UserSession, pk=session_id, user_id=request.user.pk)
+    if session.session_key == request.session.session_key:
+        # Its page offers no such button; ending what this very answer is kept in would break it.
+        return redirect("account_logout")
     end_session(user=request.user, session=session)
     messages.success(request, f"{device_of(session.user_agent)} is signed out.")
     return redirect("session-list")

@@ -42,15 +42,24 @@ def sign_in_methods(request: MemberRequest) -> HttpResponse:
     return render(request, "socialaccount/connections.html", context, status=form_status(form))
 
 
+class PasswordChangeView(account.PasswordChangeView):  # type: ignore[misc] # allauth is not typed
+    @transaction.atomic
+    def form_valid(self, form: BaseForm) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        return response
+
+
+_change = PasswordChangeView.as_view()
+
+
 @organization_not_required
 @require_http_methods(["GET", "POST"])
 @sensitive_post_parameters()
 def password_change(request: MemberRequest) -> HttpResponseBase:
-    """Take another password, and end the other sessions, in one transaction."""
+    """Take another password, and end the other sessions with it."""
     if not request.user.has_usable_password():
         return _managed_elsewhere(request)
-    with transaction.atomic():
-        response: HttpResponseBase = account.password_change(request)
+    response: HttpResponseBase = _change(request)
     return response
 
 

@@ -3,23 +3,29 @@
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.utils.crypto import constant_time_compare
 
 from accounts.actions import NameTaken, NotAllowed, TeamArchived
 from accounts.models import Project, Team
 from accounts.principals import Principal
 from accounts.rights import Right, holds
-from apikeys.actions.refusals import ProjectHasAccountKeys
+from apikeys import leaving
+from apikeys.actions.refusals import MoveHasChanged, ProjectHasAccountKeys
 from apikeys.models import ApiKey
 
 
 @transaction.atomic
-def move_project(*, principal: Principal, project: Project, team: Team, at: datetime) -> Project:
+def move_project(
+    *, principal: Principal, project: Project, team: Team, at: datetime, expected: str | None = None
+) -> Project:
     """Give a project to another team; its keys do what their issuers may do there, from their next request on.
 
+    :param expected: the digest of what the caller saw of the keys; None from who saw nothing.
     :raises NotAllowed: unless the caller administers both teams.
     :raises TeamArchived: if the other team is.
     :raises NameTaken: if the other team has a project of this name.
     :raises ProjectHasAccountKeys: if keys act there for service accounts, which belong to the team it leaves.
+    :raises MoveHasChanged: if something else would become of the keys by now than the caller saw.
     """
     current = Project.objects.select_for_update(of=("self",)).select_related("team").get(pk=project.pk)
     for each in (current.team, team):
@@ -31,6 +37,10 @@ def move_project(*, principal: Principal, project: Project, team: Team, at: date
         return current
     if ApiKey.objects.active(at=at).filter(project=current).exclude(service_account=None).exists():
         raise ProjectHasAccountKeys
+    if expected is not None:
+        found = leaving.preview_move(current, team, principal, at=at)
+        if not constant_time_compare(expected, found.digest):
+            raise MoveHasChanged
     current.team = team
     try:
         with transaction.atomic():

@@ -54,6 +54,13 @@ class ProjectHasAccountKeys(Refused):
     )
 
 
+class MoveHasChanged(Refused):
+    """A project was to be moved, and something else would become of its keys than the preview said."""
+
+    code = "selection_changed"
+    sentence = "Its keys, or who is in that team, have changed meanwhile. Look at what would become of them now."
+
+
 class KeysRemain(Refused):
     """Keys work because of this account, and would stop with it."""
 

@@ -107,7 +107,7 @@ def _project_keys(
     context = key_table(request, keys, at=timezone.now()) | {
         "project": project,
         "may_change": holds(request.principal, Right.PROJECTS_MANAGE, project.team_id),
-        "may_issue": holds(request.principal, Right.PROJECT_KEYS_ISSUE, project.team_id),
+        "may_issue": not project.archived_at and holds(request.principal, Right.PROJECT_KEYS_ISSUE, project.team_id),
         "kind_tabs": _kind_tabs(
             request, reverse("project-detail", args=[project.pk]), reverse("project-sdk-keys", args=[project.pk])
         ),

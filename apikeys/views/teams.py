@@ -43,12 +43,14 @@ def team_detail(request: MemberRequest, team_id: UUID) -> HttpResponse:
     context = {
         "team": team,
         "members": [MemberRow(member, people.may_change(request.principal, member)) for member in members],
-        "projects": team.projects.by_name(),
+        "projects": team.projects.archived_last(),
         "accounts": _account_rows(team, at),
         "invitations": invitations if may_invite else [],
-        "may_invite": may_invite,
-        "may_add_projects": holds(request.principal, Right.PROJECTS_MANAGE, team.pk),
-        "may_add_accounts": holds(request.principal, Right.SERVICE_ACCOUNTS_MANAGE, team.pk),
+        "may_invite": may_invite and not team.archived_at,
+        "may_add_projects": not team.archived_at and holds(request.principal, Right.PROJECTS_MANAGE, team.pk),
+        "may_add_accounts": not team.archived_at and holds(request.principal, Right.SERVICE_ACCOUNTS_MANAGE, team.pk),
+        "may_rename": holds(request.principal, Right.TEAM_CHANGE, team.pk),
+        "may_archive": holds(request.principal, Right.TEAMS_ARCHIVE, team.pk),
     }
     return render(request, "apikeys/team_detail.html", context)
 

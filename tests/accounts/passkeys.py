@@ -31,7 +31,7 @@ class SoftPasskey:
         asked = options["publicKey"]
         self.credential_id = _digest(self.key.public_key().public_numbers().x.to_bytes(32, "big"))
         self.user_handle = websafe_decode(asked["user"]["id"])
-        public = ES256.from_cryptography_key(self.key.public_key())
+        public = ES256.from_cryptography_key(self.key.public_key())  # type: ignore[no-untyped-call] # as fido2 has it
         attested = AttestedCredentialData.create(b"\0" * 16, self.credential_id, public)
         flags = self._flags() | FLAG.AT
         data = AuthenticatorData.create(_digest(self.rp_id.encode()), flags, 0, attested)

@@ -73,6 +73,12 @@ def text_of(response: Any) -> str:
     return " ".join(plain.split())
 
 
+def shown_link(response: Any) -> str:
+    """Return the link that the answer to inviting shows, to hand over."""
+    [link] = re.findall(r'id="invitation-link" type="text" value="([^"]+)"', response.content.decode())
+    return str(link)
+
+
 def everything_in_sessions() -> str:
     return "\n".join(str(session.get_decoded()) for session in Session.objects.all())
 

@@ -87,6 +87,7 @@ def test_project_has_these_members_and_no_others(client: Client, keys: dict[str,
         "name": "Checkout",
         "team": {"id": str(project.team.pk), "name": "Payments"},
         "environments": "any",
+        "archived_at": None,
         "created_at": "2026-03-02T12:00:00Z",
     }
     assert client.get(f"/v1/projects/{project.pk}", headers=keys["project"]).json() == expected

@@ -53,7 +53,7 @@ def token_in(name: str) -> str:
     content = unsealed(OutgoingMail.objects.filter(name=name).latest("id").content)
     [in_text] = set(re.findall(r"https?://[^/\s]+/account/email/confirm/([^/\s]+)/", content.text))
     assert f"/account/email/confirm/{in_text}/" in content.html
-    return in_text
+    return str(in_text)
 
 
 def ask(person: Person, email: str = NEW, *, at: Any = NOON) -> tuple[str, str]:
@@ -67,7 +67,7 @@ def confirm(token: str, *, at: Any = NOON) -> Any:
 
 
 def email_of(person: Person) -> str:
-    return User.objects.get(pk=person.user.pk).email
+    return str(User.objects.get(pk=person.user.pk).email)
 
 
 def open_link(client: Client, token: str) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from django.core.cache import cache
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
@@ -472,6 +474,22 @@ def test_inactive_person_is_not_signed_in_by_passkey(dana: Person, dana_client: 
     assert not is_signed_in(client)
 
 
+def test_second_step_is_not_guessed_at_for_long(dana: Person) -> None:
+    secret = with_app(dana)
+    client = Client()
+    give_password(client, dana)
+    for _ in range(5):
+        client.post(SECOND_STEP, {"code": wrong_code(secret)})
+    response = client.post(SECOND_STEP, {"code": code_of(secret)})
+    assert not is_signed_in(client)
+    assert response.status_code in {422, 429}
+    # From anywhere: what is counted is whose account it is.
+    other = Client(REMOTE_ADDR="198.51.100.8")
+    give_password(other, dana)
+    other.post(SECOND_STEP, {"code": code_of(secret)})
+    assert not is_signed_in(other)
+
+
 # Whose word counts
 
 
@@ -622,3 +640,24 @@ def test_person_without_password_is_asked_for_the_passkey(dana: Person, dana_cli
     without_password(dana)
     sign_in_anew(dana_client, dana, seconds=3600)
     assert dana_client.get(NEW_CODES)["Location"].startswith("/account/reauthenticate/passkey/?next=")
+
+
+# What the operator can do
+
+
+def test_operator_removes_all_factors_of_who_has_lost_them(dana: Person, capsys: pytest.CaptureFixture[str]) -> None:
+    with_app(dana)
+    shorten_password(dana)
+    call_command("remove_factors", "Dana@Example.com")
+    said = capsys.readouterr().err
+    assert "dana@example.com signs in without a second factor now." in said
+    assert "have them choose a longer one" in said
+    assert kinds_of(dana.user) == []
+    assert event_names(event="second_factor.deleted") == ["second_factor.deleted"] * 2
+    assert OutgoingMail.objects.filter(name="factor_changed", recipient=dana.email).count() == 2
+
+
+@pytest.mark.parametrize("email", ["nobody@example.com", "dana@example.com"])
+def test_operator_hears_that_there_is_nothing_to_remove(dana: Person, email: str) -> None:
+    with pytest.raises(CommandError, match=r"Nobody has|has no second factor"):
+        call_command("remove_factors", email)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
@@ -11,6 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.actions import factors
+from accounts.factors import KINDS
 from tests.accounts.factored import (
     SECOND_STEP,
     code_of,
@@ -93,6 +95,6 @@ def test_two_last_factors_do_not_both_go_where_one_has_to_stay(dana: Person) -> 
     factors.add_passkey(user=dana.user, name="Phone", credential=credential, at=NOON)
     dana.user.set_password("nine words")
     dana.user.save()
-    ids = [*factors.Authenticator.objects.filter(user=dana.user, type__in=factors.KINDS).values_list("pk", flat=True)]
+    ids = [*Authenticator.objects.filter(user=dana.user, type__in=KINDS).values_list("pk", flat=True)]
     answers = together(2, lambda number: factors.remove_factor(user=dana.user, factor_id=ids[number], at=NOON).type)
     assert sorted(type(answer).__name__ for answer in answers) == ["PasswordTooShortAlone", "str"]

@@ -18,18 +18,21 @@ from oidc_provider_mock import run_server_in_thread
 from accounts import actions
 from accounts.actions import joining, security
 from accounts.actions.joining import follow_groups
+from accounts.mailing.content import unsealed
 from accounts.models import (
     GroupRole,
     Invitation,
     Organization,
     OrganizationMembership,
+    OutgoingMail,
     Role,
     Team,
     TeamMembership,
     User,
 )
+from accounts.security import SecurityPolicy
 from audit.models import AuditEvent
-from tests.accounts.scenes import LogIsFull, event_names, invited, text_of
+from tests.accounts.scenes import LogIsFull, event_names, invited, text_of, together
 from tests.accounts.test_entry import asks
 from tests.cast import NOON, PASSWORD, Issued, Person
 
@@ -66,7 +69,7 @@ def sign_in(company: str) -> Callable[..., Client]:
         client = client or Client()
         start = client.post("/oidc/company/login/?process=login")
         back = httpx.post(start["Location"], data={"sub": subject}).headers["location"]
-        client.answer = client.get(_path(back))
+        vars(client)["answer"] = client.get(_path(back))
         return client
 
     return sign_in
@@ -96,9 +99,7 @@ def domain(alice: Person, team: Team) -> str:
     claimed = security.claim_domain(principal=alice.principal, name="northwind.example", at=NOON)
     security.verify_domain(organization=claimed.organization, name=claimed.name, at=NOON)
     record = [{"method": "password", "at": 1.0}]
-    security.change_security(
-        principal=alice.principal, policy=security.SecurityPolicy(), default_team=team, records=record
-    )
+    security.change_security(principal=alice.principal, policy=SecurityPolicy(), default_team=team, records=record)
     return claimed.name
 
 
@@ -213,7 +214,7 @@ def test_place_that_is_gone_at_the_last_moment_makes_no_account(sign_in: Any, mo
 
     monkeypatch.setattr("accounts.adapters.join_by_domain", gone)
     client = sign_in("erin-1", email=ERIN, email_verified=True)
-    assert client.answer["Location"] == "/account/sign-in/"
+    assert vars(client)["answer"]["Location"] == "/account/sign-in/"
     assert not User.objects.filter(email=ERIN).exists()
     assert SocialAccount.objects.count() == 0
 
@@ -228,7 +229,7 @@ def test_join_by_domain_takes_an_address_of_one(team: Team) -> None:
 def test_nobody_joins_if_the_audit_row_fails(sign_in: Any, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue("broken_log")
     client = Client(raise_request_exception=False)
-    assert sign_in("erin-1", client, email=ERIN, email_verified=True).answer.status_code == 500
+    assert vars(sign_in("erin-1", client, email=ERIN, email_verified=True))["answer"].status_code == 500
     assert not User.objects.filter(email=ERIN).exists()
 
 
@@ -294,6 +295,19 @@ def test_what_a_group_did_is_the_systems_doing(erin: Person, team: Team, mapped:
         ("team_membership.deleted", "system", "system"),
     ]
     assert {row.address for row in rows} == {"127.0.0.1"}
+
+
+def test_person_is_told_of_a_role_that_changed_or_ended(erin: Person, team: Team, mapped: Any, sign_in: Any) -> None:
+    mapped(team, "payments")
+    mapped(team, "leads", Role.TEAM_ADMIN)
+    for groups in (["payments"], ["leads"], ["leads"], []):
+        sign_in("erin-1", groups=groups)
+    rows = OutgoingMail.objects.filter(name="role_changed", user=erin.user).order_by("id")
+    changed, ended = [unsealed(row.content) for row in rows]
+    assert changed.subject == ended.subject == "Your role in Payments was changed"
+    assert "You are team admin in Payments from now on." in changed.text
+    assert "You are no longer in Payments." in ended.text
+    assert "By: the groups at your provider" in ended.text
 
 
 def test_membership_that_was_given_by_hand_stays(dana: Person, team: Team, mapped: Any, sign_in: Any) -> None:
@@ -422,3 +436,16 @@ def test_follow_groups_saves_nothing_if_its_audit_row_fails(
     with pytest.raises(LogIsFull):
         follow_groups(user=erin.user, groups={"company": {"platform"}}, at=timezone.now())
     assert teams_of(erin) == {"Payments": ("developer", True)}
+
+
+@pytest.mark.every_database
+@pytest.mark.django_db(transaction=True)
+def test_sign_ins_at_the_same_moment_make_one_membership(erin: Person, team: Team, mapped: Any) -> None:
+    mapped(team, "payments")
+    told = {"company": {"payments"}}
+    results = together(8, lambda _: follow_groups(user=erin.user, groups=told, at=NOON))
+    assert results == [None] * 8
+    assert teams_of(erin) == {"Payments": ("developer", True)}
+    ended = together(8, lambda _: follow_groups(user=erin.user, groups={}, at=NOON))
+    assert ended == [None] * 8
+    assert event_names(target_table="team_memberships") == ["team_membership.created", "team_membership.deleted"]

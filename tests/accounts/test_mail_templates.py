@@ -40,7 +40,9 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.text, self.tags, self.addresses = "", [*()], [*()]
+        self.text = ""
+        self.tags: list[str] = []
+        self.addresses: list[str | None] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:

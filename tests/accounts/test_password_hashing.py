@@ -1,9 +1,13 @@
 """Hashing passwords in bounded memory: a few runs at once, and an honest answer to those who find no turn."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import argon2
@@ -11,13 +15,16 @@ import pytest
 from argon2.exceptions import HashingError, VerificationError
 from django.conf import settings as product
 from django.contrib.auth.hashers import Argon2PasswordHasher, check_password, make_password
+from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
 from accounts import password_hashing
-from accounts.models import User
+from accounts.models import Team, User
 from accounts.password_hashing import BoundedArgon2PasswordHasher, HashingBusy
-from tests.accounts.scenes import event_names, text_of, together
+from accounts.setup_link import setup_link
+from tests.accounts.mailbox import link_to
+from tests.accounts.scenes import event_names, invited, text_of, together
 from tests.cast import PASSWORD, Person
 
 HASHER = "accounts.password_hashing.BoundedArgon2PasswordHasher"
@@ -52,7 +59,7 @@ class Runs:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     counted = Runs()
-    encode, verify = argon2.low_level.hash_secret, password_hashing.PasswordHasher.verify
+    encode, verify = argon2.low_level.hash_secret, argon2.PasswordHasher.verify
 
     def counted_encode(*args: Any, **kwargs: Any) -> bytes:
         with counted.one():
@@ -63,7 +70,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
             return bool(verify(self, *args))
 
     monkeypatch.setattr(argon2.low_level, "hash_secret", counted_encode)
-    monkeypatch.setattr(password_hashing.PasswordHasher, "verify", counted_verify)
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", counted_verify)
     return counted
 
 
@@ -192,7 +199,7 @@ def test_memory_that_is_missing_is_no_wrong_password(
     def refuse(*_args: Any, **_kwargs: Any) -> None:
         raise error
 
-    monkeypatch.setattr(password_hashing.PasswordHasher, "verify", refuse)
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", refuse)
     monkeypatch.setattr(argon2.low_level, "hash_secret", refuse)
     with pytest.raises(HashingBusy):
         check_password(PASSWORD, encoded) if place.endswith("verify") else make_password(PASSWORD)
@@ -201,23 +208,80 @@ def test_memory_that_is_missing_is_no_wrong_password(
     assert check_password(PASSWORD, encoded)
 
 
-def test_no_account_is_hashed_in_a_transaction(
-    client: Client, db: None, monkeypatch: pytest.MonkeyPatch, settings: Settings
-) -> None:
-    """A password that waits for its turn must not make everyone wait who writes."""
-    from django.db import connection
-
-    from accounts.setup_link import setup_link
-
-    depth = len(connection.savepoint_ids)
-    seen = []
+@pytest.fixture
+def depths(db: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """In how many transactions within the test's own each hash was made."""
+    outside, seen = len(connection.savepoint_ids), []
     encode = BoundedArgon2PasswordHasher.encode
 
     def watched(self: Any, *args: Any) -> str:
-        seen.append(len(connection.savepoint_ids) - depth)
+        seen.append(len(connection.savepoint_ids) - outside)
         return encode(self, *args)
 
     monkeypatch.setattr(BoundedArgon2PasswordHasher, "encode", watched)
+    return seen
+
+
+def test_no_password_is_hashed_in_a_transaction_by_the_set_up(
+    client: Client, depths: list[int], settings: Settings
+) -> None:
+    """A password that waits for its turn must not make everyone wait who writes."""
     told = {"organization_name": "Northwind", "email": "alice@example.com", "password": PASSWORD}
     assert client.post(setup_link().removeprefix(settings.KEYPORTAL_URL), told).status_code == 302
-    assert seen == [0]
+    assert depths == [0]
+
+
+@pytest.mark.parametrize("is_mailed", [True, False])
+def test_no_password_is_hashed_in_a_transaction_by_an_invitation(
+    client: Client, bob: Person, team: Team, depths: list[int], is_mailed: bool
+) -> None:
+    _, token = invited(bob, team)
+    client.get(link_to("erin@example.com") if is_mailed else f"/invitations/{token}/")
+    depths.clear()
+    assert client.post("/invitations/", {"name": "Erin", "password": PASSWORD}).status_code == 302
+    assert depths == [0]
+
+
+def test_no_password_is_hashed_in_a_transaction_by_a_change_or_a_reset(alice: Person, depths: list[int]) -> None:
+    with_real_password(alice)
+    client = Client()
+    client.post("/account/sign-in/", {"login": alice.email, "password": PASSWORD})
+    depths.clear()
+    chosen = {"password1": "quite another sentence", "password2": "quite another sentence"}
+    assert client.post("/account/password/change/", {"oldpassword": PASSWORD} | chosen).status_code == 302
+    assert client.get("/").status_code == 200
+    client.post("/account/password/reset/", {"email": alice.email})
+    form = client.get(link_to(alice.email), follow=True)
+    chosen = {"password1": "yet another sentence", "password2": "yet another sentence"}
+    assert client.post(form.redirect_chain[-1][0], chosen).status_code == 302
+    assert depths == [0, 0]
+
+
+MEASURED = """
+import resource, threading
+import django
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+django.setup()
+settings.KEYPORTAL_PASSWORD_WAIT_MS = 60_000
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+threading.Thread(target=print).start()
+before = peak()
+threads = [threading.Thread(target=make_password, args=("x",)) for _ in range(32)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(peak() - before)
+"""
+
+
+def test_memory_of_many_at_once_is_that_of_two_runs(tmp_path: Path) -> None:
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "keyportal.settings",
+        "KEYPORTAL_DATA_DIR": str(tmp_path),
+        "PATH": os.environ["PATH"],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    # KiB; without the bound it is some 500,000.
+    assert int(done.stdout.split()[-1]) < 3 * 19_456

@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 
 from accounts import actions
-from accounts.models import Project, Team
+from accounts.models import Project, Role, ServiceAccount, Team
+from apikeys.actions import ProjectArchived
 from audit.models import AuditEvent
 from tests.accounts.scenes import LogIsFull
 from tests.cast import NOON, Issued, Person
@@ -90,13 +91,44 @@ def test_archiving_twice_is_archiving_once(alice: Person, project: Project) -> N
 def test_archived_places_get_nothing_new(alice: Person, bob: Person, project: Project, issue: Issue) -> None:
     actions.archive_project(principal=bob.principal, project=project, at=NOON)
     project.refresh_from_db()
-    with pytest.raises(Exception, match="The project is archived"):
+    with pytest.raises(ProjectArchived):
         issue(bob, project)
     team = actions.archive_team(principal=alice.principal, team=project.team, at=NOON)
     with pytest.raises(actions.TeamArchived):
         issue(bob, team)
     with pytest.raises(actions.TeamArchived):
         actions.create_project(principal=bob.principal, team=team, name="Till", at=NOON)
+    with pytest.raises(actions.TeamArchived):
+        actions.invite(principal=bob.principal, team=team, email="erin@example.com", role=Role.DEVELOPER, at=NOON)
+    with pytest.raises(actions.TeamArchived):
+        actions.create_service_account(
+            principal=bob.principal, team=team, name="ci", role=Role.DEVELOPER, steward=bob.user, at=NOON
+        )
+
+
+def test_invitation_waits_for_its_team_to_be_restored(alice: Person, bob: Person, team: Team) -> None:
+    invitation, _ = actions.invite(
+        principal=bob.principal, team=team, email="erin@example.com", role=Role.DEVELOPER, at=NOON
+    )
+    erin = actions.create_user(email="erin@example.com", password=None, at=NOON)
+    actions.archive_team(principal=alice.principal, team=team, at=NOON)
+    with pytest.raises(actions.TeamArchived):
+        actions.accept_invitation(invitation=invitation, user=erin, at=NOON)
+    with pytest.raises(actions.TeamArchived):
+        actions.resend_invitation(principal=bob.principal, invitation=invitation, at=NOON)
+    assert not erin.memberships.exists()
+    actions.restore_team(principal=alice.principal, team=team)
+    actions.accept_invitation(invitation=invitation, user=erin, at=NOON)
+    assert erin.memberships.get().team_memberships.get().team == team
+
+
+def test_accounts_of_an_archived_team_are_offered_for_no_key(alice: Person, bob: Person, team: Team) -> None:
+    account = actions.create_service_account(
+        principal=bob.principal, team=team, name="ci", role=Role.DEVELOPER, steward=bob.user, at=NOON
+    )
+    assert list(ServiceAccount.objects.usable_by(bob.principal)) == [account]
+    actions.archive_team(principal=alice.principal, team=team, at=NOON)
+    assert list(ServiceAccount.objects.usable_by(bob.principal)) == []
 
 
 DEEDS: dict[str, Callable[[Person, Project], Any]] = {

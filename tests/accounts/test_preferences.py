@@ -225,7 +225,7 @@ def test_outbox_of_a_demo_shows_what_was_sent(dana: Person, dana_client: Client,
     assert "New sign-in to your account" in page
     assert 'href="http://127.0.0.1:8000/account/sessions/"' in page
     assert "/demo/outbox/" in dana_client.get("/").content.decode()
-    assert unsealed(OutgoingMail.objects.get().content)
+    assert unsealed(OutgoingMail.objects.get().content).text
 
 
 def test_outbox_of_a_demo_bears_a_mail_that_was_emptied(dana: Person, dana_client: Client, settings: Settings) -> None:

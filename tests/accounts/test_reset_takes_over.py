@@ -97,6 +97,14 @@ def test_reader_of_the_address_takes_the_account_over_clean(attacker: Client, vi
     assert is_in(theirs)
 
 
+def test_session_in_which_a_reset_is_made_ends_with_it(attacker: Client, victim: User) -> None:
+    attacker.post("/account/password/reset/", {"email": VICTIM})
+    form = attacker.get(link_to(VICTIM), follow=True)
+    answer = attacker.post(form.redirect_chain[-1][0], {"password1": CHOSEN, "password2": CHOSEN}, follow=True)
+    assert "Your password is changed" in text_of(answer)
+    assert not is_in(attacker)
+
+
 def test_takeover_is_on_record(victim: User) -> None:
     with_second_factors(victim)
     before = len(event_names())

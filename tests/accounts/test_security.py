@@ -53,9 +53,7 @@ def test_domain_has_one_form(text: str) -> None:
     assert normal_domain(text) == "example.com"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "example", "a b.example", "a@b.example", "bücher.example", "-a.example"]
-)
+@pytest.mark.parametrize("text", ["", "example", "a b.example", "a@b.example", "bücher.example", "-a.example"])
 def test_what_is_no_domain_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="Write a domain such as"):
         normal_domain(text)
@@ -66,7 +64,7 @@ class Told:
 
     def __init__(self, *addresses: EmailAddress, **data: Any) -> None:
         self.email_addresses = addresses
-        self.account = type("Account", (), {"extra_data": data})()
+        self.account = type("Account", (), {"provider": "company", "extra_data": data})()
 
 
 def test_only_what_the_provider_has_verified_is_kept() -> None:

@@ -342,7 +342,7 @@ def test_end_waits_for_the_mail_in_hand_and_takes_no_other(
     running_job.end()
     assert OutgoingMail.objects.exclude(sent_at=None).count() == 1
     assert OutgoingMail.objects.filter(attempts=0).count() == 1
-    assert unsealed(OutgoingMail.objects.get(attempts=0).content)
+    assert unsealed(OutgoingMail.objects.get(attempts=0).content).text
 
 
 def test_nothing_runs_where_something_else_is_to_send(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Where people are signed in: what is noted of it, what they see, and how it ends."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts import actions, activity
 from accounts.actions.sessions import end_session, end_sessions, open_sessions
 from accounts.devices import device_of, is_command_line
+from accounts.mailing.content import unsealed
+from accounts.models import OutgoingMail, User
 from audit.models import AuditEvent
 from tests.accounts.scenes import LogIsFull, acting_as, by, event_names, last_event, queries_of, text_of
 from tests.cast import NOON, PASSWORD, Person, later
@@ -170,7 +173,7 @@ def test_page_lists_own_sessions_and_marks_this_one(dana: Person, bob: Person) -
     assert text.count("Command line") == 1
     assert "Chrom" not in text
     for client in (here, phone, program):
-        assert client.session.session_key not in page.content.decode()
+        assert str(client.session.session_key) not in page.content.decode()
 
 
 def test_page_hides_sessions_that_are_over(dana: Person) -> None:
@@ -212,6 +215,12 @@ def test_signing_one_out_ends_it_on_its_next_request_and_no_other(dana: Person) 
     assert "Mobile Safari on iOS is signed out." in text_of(response)
     assert [is_open(client) for client in (here, phone, program)] == [True, False, True]
     assert len(opened(dana)) == 2
+
+
+def test_signing_this_one_out_leads_to_signing_out(dana: Person) -> None:
+    here = signed_in(dana)
+    assert here.post(f"{URL}{row_of(here).pk}/end/")["Location"] == "/account/sign-out/"
+    assert is_open(here)
 
 
 def test_signing_out_all_others_leaves_this_one(dana: Person, bob: Person) -> None:
@@ -282,6 +291,35 @@ def test_new_password_ends_the_other_sessions(dana: Person) -> None:
     ]
 
 
+def test_new_password_is_told_to_its_owner(dana: Person) -> None:
+    signed_in(dana).post("/account/password/change/", CHANGE)
+    told = OutgoingMail.objects.filter(name="password_changed").values_list("recipient", "user")
+    assert [*told] == [(dana.email, dana.user.pk)]
+
+
+def test_new_password_changes_nothing_if_its_audit_row_fails(dana: Person, request: pytest.FixtureRequest) -> None:
+    here, phone = signed_in(dana), signed_in(dana, SAFARI)
+    request.getfixturevalue("broken_log")
+    with pytest.raises(LogIsFull):
+        here.post("/account/password/change/", CHANGE)
+    assert User.objects.get(pk=dana.user.pk).check_password(PASSWORD)
+    assert [is_open(client) for client in (here, phone)] == [True, True]
+    assert not OutgoingMail.objects.filter(name="password_changed").exists()
+
+
+def test_password_that_was_reset_ends_all_sessions_and_is_told(dana: Person, client: Client) -> None:
+    here, phone = signed_in(dana), signed_in(dana, SAFARI)
+    client.post("/account/password/reset/", {"email": dana.email})
+    content = unsealed(OutgoingMail.objects.get(name="password_reset").content).text
+    [link] = re.findall(r"https?://[^/\s]+(/account/password/reset/key/\S+)", content)
+    form = client.get(link, follow=True).redirect_chain[-1][0]
+    assert client.post(form, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}).status_code == 302
+    assert User.objects.get(pk=dana.user.pk).check_password(NEW_PASSWORD)
+    assert [is_open(client) for client in (here, phone)] == [False, False]
+    assert OutgoingMail.objects.filter(name="password_changed", user=dana.user).count() == 1
+    assert event_names(event="session.ended") == ["session.ended", "session.ended"]
+
+
 def test_wrong_password_changes_nothing_and_ends_nothing(dana: Person) -> None:
     here, phone = signed_in(dana), signed_in(dana, SAFARI)
     response: Any = here.post("/account/password/change/", CHANGE | {"oldpassword": "not this one at all"})
@@ -295,3 +333,20 @@ def test_session_that_is_old_is_not_used_again(dana: Person) -> None:
         client = signed_in(dana)
         traveller.move_to(NOON + timedelta(days=15))
         assert not is_open(client)
+
+
+# Command lines
+
+
+def test_token_is_a_session_that_is_seen_by_its_calls_and_ends_with_it(dana: Person) -> None:
+    program = Client(headers={"User-Agent": "curl/8.5.0"})
+    with time_machine.travel(NOON, tick=False) as traveller:
+        form = {"email": dana.email, "password": PASSWORD}
+        token = program.post("/v1/auth/token", form, content_type="application/json").json()["access_token"]
+        call = {"Authorization": f"Bearer {token}"}
+        traveller.move_to(later(minutes=2))
+        assert program.get("/v1/projects", headers=call, REMOTE_ADDR="198.51.100.7").status_code == 200
+        [row] = UserSession.objects.filter(user=dana.user)
+        assert (row.user_agent, row.ip, row.last_seen_at) == ("curl/8.5.0", "198.51.100.7", later(minutes=2))
+        end_session(user=dana.user, session=row)
+        assert program.get("/v1/projects", headers=call).json()["code"] == "invalid_token"

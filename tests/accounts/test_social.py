@@ -22,6 +22,7 @@ from oidc_provider_mock import run_server_in_thread
 from accounts import actions
 from accounts.models import Invitation, Role, Team, TeamMembership, User
 from audit.models import AuditEvent
+from tests.accounts.factored import SECOND_STEP, code_of, with_app
 from tests.accounts.scenes import (
     event_names,
     everything_in_sessions,
@@ -114,6 +115,15 @@ def test_connected_account_signs_in(client: Client, alice: Person) -> None:
     event = last_event()
     assert (event["event"], event["actor_label"]) == ("user.signed_in", "alice@example.com")
     assert "successfully" not in text_of(client.get("/teams/")).lower()
+
+
+def test_connected_account_does_not_pass_by_the_second_factor(client: Client, alice: Person) -> None:
+    connected(alice, "alice-4711")
+    secret = with_app(alice)
+    assert through_company(client, "alice-4711")["Location"] == SECOND_STEP
+    assert not is_signed_in(client)
+    assert client.post(SECOND_STEP, {"code": code_of(secret)}).status_code == 302
+    assert is_signed_in(client)
 
 
 def test_stranger_to_the_portal_gets_no_account(client: Client, alice: Person) -> None:

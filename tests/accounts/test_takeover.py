@@ -15,6 +15,7 @@ from django.test import Client
 
 from accounts.actions.factors import add_authenticator_app
 from accounts.models import Team, User
+from accounts.security import verified_addresses
 from tests.accounts.providers import (
     WAYS,
     asked_of,
@@ -242,6 +243,25 @@ def test_id_token_is_good_once(client: Client, alice: Person, world: Provider) -
     world.id_token = {"jti": "the-same"}
     through(Client(), "acme")
     assert failed(through(client, "acme"), client, status=401)
+
+
+@pytest.mark.parametrize(
+    ("email", "more", "addresses"),
+    [
+        ("alice@example.com", {"hd": "example.com"}, ["alice@example.com"]),
+        # An account of anyone's, that had this mailbox when it was made.
+        ("alice@example.com", {}, []),
+        ("alice@gmail.com", {}, ["alice@gmail.com"]),
+        ("alice@gmail.com", {"email_verified": False}, []),
+    ],
+)
+def test_google_vouches_for_addresses_of_its_own(
+    client: Client, alice: Person, world: Provider, email: str, more: dict[str, Any], addresses: list[str]
+) -> None:
+    connected(alice, "google", ALICES)
+    be(world, "google", ALICES, **({"email": email, "email_verified": True} | more))
+    through(client, "google")
+    assert [*verified_addresses(SocialAccount.objects.get())] == addresses
 
 
 # The way back

@@ -23,6 +23,7 @@ from tests.accounts.scenes import (
     last_event,
     text_of,
     together,
+    without_password,
 )
 from tests.cast import NOON, PASSWORD, Person
 
@@ -576,7 +577,15 @@ def test_sign_in_again_leads_nowhere_else(alice_client: Client, url: str) -> Non
 def test_sign_in_again_keeps_the_way_back(alice_client: Client) -> None:
     response = alice_client.get("/account/confirm/", {"next": "/integrations/new/?scope=org"})
     assert response.context["next"] == "/integrations/new/?scope=org"
-    assert "No sign-in method is connected to your account." in text_of(response)
+    assert 'href="/account/reauthenticate/?next=%2Fintegrations%2Fnew%2F%3Fscope%3Dorg"' in response.content.decode()
+
+
+def test_sign_in_again_says_where_nothing_is_left_to_prove_it_by(alice: Person, alice_client: Client) -> None:
+    without_password(alice)
+    alice_client.force_login(
+        User.objects.get(pk=alice.user.pk), backend="allauth.account.auth_backends.AuthenticationBackend"
+    )
+    assert "No sign-in method is connected to your account." in text_of(alice_client.get("/account/confirm/"))
 
 
 @pytest.mark.parametrize("url", ["/teams/", "/account/sign-in/"])

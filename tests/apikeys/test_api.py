@@ -692,6 +692,7 @@ def test_team_key_lists_its_projects(
         "name": "Checkout",
         "team": {"id": str(project.team_id), "name": "Payments"},
         "environments": "any",
+        "archived_at": None,
         "created_at": "2026-03-02T12:00:00Z",
     }
     assert refusal(get(team_key, f"/v1/projects/{other_project.pk}")) == (404, "not_found")

@@ -16,6 +16,7 @@ from accounts.models import Organization, OrganizationMembership, Project, Role,
 from apikeys import actions, leaving
 from apikeys.filters import KeyFilter
 from apikeys.models import ApiKey
+from apikeys.rules import role_of
 from apikeys.verification import Outcome, verify
 from tests.accounts.scenes import FRAGMENT, is_page, queries_of, text_of
 from tests.apikeys.audited import LogIsFull, break_the_audit_log, events_of, everything_recorded
@@ -92,6 +93,36 @@ def test_removal_from_the_organization_holds_at_the_next_request_of_all_keys(
     keys = [issue(dana, project), issue(dana, organization)]
     people.remove_from_organization(at=NOON, principal=alice.principal, membership=dana.membership)
     assert [call(key) for key in keys] == [(401, "issuer_gone")] * 2
+
+
+@pytest.mark.parametrize("is_left_over", [False, True])
+def test_becoming_an_auditor_holds_at_the_next_request_of_all_keys_and_of_the_session(
+    issue: Issue,
+    alice: Person,
+    bob: Person,
+    bob_client: Client,
+    organization: Organization,
+    team: Team,
+    project: Project,
+    is_left_over: bool,
+) -> None:
+    people.change_organization_role(
+        at=NOON, principal=alice.principal, membership=bob.membership, role=Role.SUPER_ADMIN
+    )
+    keys = [issue(bob, place, permissions=["*"]) for place in (organization, team, project)]
+    form = {"email": "x@example.com", "role": "developer"}
+    assert [call(key) for key in keys] == [(200, "")] * 3
+    assert bob_client.get(f"/teams/{team.pk}/invite/").status_code == 200
+    people.change_organization_role(at=NOON, principal=alice.principal, membership=bob.membership, role=Role.AUDITOR)
+    if is_left_over:
+        # As nothing here does: the role in the organization rules, whatever else a row says.
+        TeamMembership.objects.create(team=team, membership=bob.membership, role=Role.TEAM_ADMIN, created_at=NOON)
+    assert [call(key) for key in keys] == [(401, "issuer_gone")] * 3
+    assert set(ApiKey.objects.left_behind()) == {key.row for key in keys}
+    assert {role_of(key) for key in ApiKey.objects.with_roles().select_related("service_account")} == {None}
+    assert bob_client.get(f"/teams/{team.pk}/").status_code == 200
+    assert bob_client.post(f"/teams/{team.pk}/invite/", form).status_code == 403
+    assert bob_client.post(f"/v1/api-keys/{keys[0].row.pk}/disable").status_code == 403
 
 
 def test_demotion_in_the_team_takes_from_its_keys_what_the_role_no_longer_allows(
@@ -253,10 +284,12 @@ def test_dialogs_of_the_organization_show_what_all_keys_would_lose(
     issue(dana, project, name="checkout")
     issue(dana, organization, name="everywhere", permissions=["org:read"])
     url = urls(dana, team)
-    as_member = text_of(alice_client.get(url["role"]))
+    as_member, _, as_auditor = text_of(alice_client.get(url["role"])).partition("As auditor")
     # She stays a developer of the team, so that her key there goes on.
     assert "1 key would lose permissions: everywhere : org:read" in as_member
     assert "would be refused" not in as_member
+    assert "2 keys would be refused from the next request on: everywhere checkout" in as_auditor
+    assert "They leave Payments : an auditor is in no team." in as_auditor
     assert "2 keys would be refused from the next request on" in text_of(alice_client.get(url["remove"]))
 
 
@@ -286,16 +319,20 @@ def test_preview_reads_no_more_than_the_keys_it_names(
 
     monkeypatch.setattr(ApiKey, "from_db", counted)
     found: Any = alice_client.get(urls(dana, team)[page])
-    assert len(read) <= 10
+    # What someone would be as a member and as an auditor stands side by side.
+    previews: list[Any] = found.context["previews"] if page == "role" else [found.context]
+    assert len(read) <= 10 * len(previews)
     counts = {
         "team role": (0, 0),  # she is a super admin besides
         "team remove": (0, 0),
         "role": (0, 9),
         "remove": (18, 0),
     }
-    assert (found.context["refused"].count, found.context["narrowed"].count) == counts[page]
-    assert found.context["live_count"] == 18
-    assert queries_of(alice_client, urls(dana, team)[page]) <= 15
+    assert (previews[0]["refused"].count, previews[0]["narrowed"].count) == counts[page]
+    if page == "role":
+        assert (previews[1]["to"], previews[1]["refused"].count, previews[1]["narrowed"].count) == ("auditor", 18, 0)
+    assert {preview["live_count"] for preview in previews} == {18}
+    assert queries_of(alice_client, urls(dana, team)[page]) <= 15 + 5 * (len(previews) - 1)
 
 
 # After: where it leads
@@ -345,7 +382,7 @@ def test_removal_from_the_organization_leads_to_the_keys(
 
 def test_role_in_the_organization_changes(alice_client: Client, dana: Person, team: Team) -> None:
     response = alice_client.post(urls(dana, team)["role"], {"role": "super_admin"})
-    assert response["Location"] == "/teams/"
+    assert response["Location"] == "/people/"
     assert dana.principal.is_super_admin
 
 
@@ -401,7 +438,9 @@ def test_keys_that_may_do_everything_say_so(
     issue(dana, project, permissions=["*"])
     assert "Whatever their role allows:" in text_of(bob_client.get(urls(dana, team)["keys"]))
     leave_teams(dana)
-    assert "Refused Its issuer has left. Everything" in text_of(bob_client.get(urls(dana, team)["keys"]))
+    assert "Refused Nobody stands behind it here any more. Everything" in text_of(
+        bob_client.get(urls(dana, team)["keys"])
+    )
 
 
 @pytest.mark.parametrize("headers", [{}, FRAGMENT])

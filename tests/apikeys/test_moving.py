@@ -3,13 +3,16 @@
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts.actions import NameTaken, NotAllowed, TeamArchived, add_to_team, archive_team, create_service_account
 from accounts.models import Project, Role, Team
 from apikeys import actions, leaving
 from apikeys.models import ApiKey
 from audit.models import AuditEvent
+from tests.apikeys.audited import LogIsFull, break_the_audit_log
 from tests.cast import NOON, Issued, Person
 
 Issue = Callable[..., Issued]
@@ -66,7 +69,6 @@ def test_project_moves_into_no_archived_team(alice: Person, project: Project, ot
 def test_project_moves_to_no_team_that_has_one_of_its_name(
     alice: Person, project: Project, other_project: Project
 ) -> None:
-    Project.objects.get(pk=other_project.pk)
     same = Project.objects.create(team=other_project.team, name="CHECKOUT", created_at=NOON)
     with pytest.raises(NameTaken):
         move(alice, project, same.team)
@@ -89,3 +91,56 @@ def test_service_accounts_keys_hold_a_project_back(
         move(alice, project, other_team)
     actions.revoke_key(principal=bob.principal, api_key=issued.row, at=NOON)
     assert move(alice, project, other_team).team == other_team
+
+
+def test_preview_counts_what_becomes_of_each_key(
+    alice: Person, bob: Person, dana: Person, project: Project, other_team: Team, issue: Issue
+) -> None:
+    add_to_team(team=other_team, user=bob.user, role=Role.DEVELOPER, at=NOON)
+    issue(alice, project)
+    narrowed = issue(bob, project, permissions=["projects:read", "keys:write"])
+    refused = [issue(dana, project).row for _ in range(3)]
+    found = leaving.preview_move(project, other_team, alice.principal, at=NOON, most=3)
+    assert (found.refused, found.narrowed, found.unchanged, found.more) == (3, 1, 1, 2)
+    assert [key.api_key for key in found.shown] == refused[::-1]
+    all_of_it = leaving.preview_move(project, other_team, alice.principal, at=NOON)
+    assert [key.is_refused for key in all_of_it.shown] == [True, True, True, False, False]
+    assert (all_of_it.shown[3].api_key, all_of_it.shown[3].lost) == (narrowed.row, ["keys:write"])
+
+
+def test_move_does_nothing_else_than_was_previewed(
+    alice: Person, dana: Person, project: Project, other_team: Team, issue: Issue
+) -> None:
+    issue(dana, project)
+    seen = leaving.preview_move(project, other_team, alice.principal, at=NOON).digest
+    add_to_team(team=other_team, user=dana.user, role=Role.DEVELOPER, at=NOON)
+    with pytest.raises(actions.MoveHasChanged):
+        actions.move_project(principal=alice.principal, project=project, team=other_team, at=NOON, expected=seen)
+    assert Project.objects.get(pk=project.pk).team_id == project.team_id
+    seen = leaving.preview_move(project, other_team, alice.principal, at=NOON).digest
+    moved = actions.move_project(principal=alice.principal, project=project, team=other_team, at=NOON, expected=seen)
+    assert moved.team == other_team
+
+
+def test_preview_costs_the_same_for_more_keys(
+    alice: Person, bob: Person, project: Project, other_team: Team, issue: Issue
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            leaving.preview_move(project, other_team, alice.principal, at=NOON)
+        return len(captured)
+
+    issue(bob, project)
+    queries_of_one = queries()
+    issue(bob, project)
+    issue(alice, project)
+    assert queries() == queries_of_one
+
+
+def test_nothing_is_moved_without_its_audit_row(
+    alice: Person, project: Project, other_team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_the_audit_log(monkeypatch)
+    with pytest.raises(LogIsFull):
+        move(alice, project, other_team)
+    assert Project.objects.get(pk=project.pk).team_id == project.team_id

@@ -127,11 +127,14 @@ def fill_sign_in(page: Page, person: Person | services.SignIn) -> None:
 
 
 def register(page: Page, link: str, person: Person = DANA) -> None:
-    """Open an invitation's link and make the account that it is for."""
+    """Open an invitation's link that was handed over, make the account that it is for, sign in, and join."""
     page.goto(link)
     page.get_by_label("Your name").fill(person.name)
     page.get_by_label("Password").fill(person.password)
-    page.get_by_role("button", name="Create account and join").click()
+    page.get_by_role("button", name="Create account", exact=True).click()
+    expect(page.get_by_text("If this address was new, its account is ready.")).to_be_visible()
+    fill_sign_in(page, person)
+    page.get_by_role("button", name="Join").click()
     expect(heading(page, "Overview")).to_be_visible()
 
 
@@ -264,3 +267,13 @@ def halves(key: str) -> list[str]:
 
 def assert_no_trace(text: str, key: str) -> None:
     assert not [part for part in halves(key) if part in text]
+
+
+def mailed_link(portal: services.Portal, path: str) -> str:
+    """Return the newest link below a path that a portal has mailed, which prints its mails; the job takes a moment."""
+    end = time.monotonic() + 20
+    while not (found := re.findall(rf"^{re.escape(portal.url + path)}\S+$", portal.log_text(), re.MULTILINE)):
+        assert time.monotonic() < end, "No such mail was sent."
+        time.sleep(0.1)
+    link: str = found[-1]
+    return link

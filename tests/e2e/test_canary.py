@@ -22,6 +22,7 @@ from tests.e2e.steps import (
     halves,
     invite,
     issue_key,
+    mailed_link,
     open_revoke_form,
     register,
     set_up,
@@ -73,11 +74,13 @@ def test_a_key_a_password_and_a_link_leave_nothing_behind(
     assert left["stopped sessions"].count(b"_auth_user_id") == 2
     for secret in (*halves(key), ALICE.password, DANA.password):
         assert [name for name, text in left.items() if holds(text, secret)] == []
-    # The links are where they are handed over, and nowhere else: one is printed, the other mailed (to stdout here).
-    token = urlsplit(invitation).path.split("/")[2]
-    for secret in (setup_token, token):
+    # The links are where they are handed over, and nowhere else: one is printed, one mailed (to stdout here), and one
+    # was shown to whoever invited.
+    handed, sent = (urlsplit(link).path.split("/")[2] for link in (invitation, mailed_link(portal, "/invitations/")))
+    for secret in (setup_token, sent):
         assert {name.split()[1] for name, text in left.items() if holds(text, secret)} == {"stdout"}
-        assert portal.log_text().count(secret) == 1
+    assert portal.log_text().count(setup_token) == 1
+    assert [name for name, text in left.items() if holds(text, handed)] == []
 
 
 def misuse(portal: Portal, key: str) -> None:

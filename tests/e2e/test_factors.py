@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import CDPSession, Page, expect
+from playwright.sync_api import CDPSession, Page, ViewportSize, expect
 from pytest_playwright.pytest_playwright import CreateContextCallback
 
 from tests.e2e.app import code_of
@@ -135,7 +135,7 @@ def test_app_is_set_up_and_signs_in_by_its_codes(home: Page, portal: Portal, com
     begin(home, portal)
     home.get_by_label("Code from your app").fill("000000")
     home.get_by_role("button", name="Sign in").click()
-    expect(home.get_by_text("Incorrect code.")).to_be_visible()
+    expect(home.get_by_text("This code does not fit, or was used before.")).to_be_visible()
     # That of this half minute was used to set the app up; the next one is taken early.
     home.get_by_label("Code from your app").fill(code_of(secret, step=1))
     home.get_by_role("button", name="Sign in").click()
@@ -217,6 +217,6 @@ def looked_at(page: Page, portal: Portal, complaints: Complaints, path: str) -> 
     """Return what is wrong with a page at either width, as the tour does."""
     failures = []
     for size in (DESKTOP, PHONE):
-        page.set_viewport_size(size)
+        page.set_viewport_size(ViewportSize(width=size["width"], height=size["height"]))
         failures += visit(Stop(path, "alice", portal.url + path), page, Tour(portal, portal), complaints)
     return [f"{path}: {failure}" for failure in failures]

@@ -28,6 +28,7 @@ def test_a_policy_is_previewed_turned_on_and_refuses_a_key_that_breaks_it(
 
     page.goto(portal.url)
     page.get_by_role("link", name="Settings").click()
+    page.get_by_role("link", name="Policies").click()
     expect(heading(page, "Policies")).to_be_visible()
     page.get_by_label("Longest lifetime in days").fill("30")
     page.get_by_role("button", name="Preview changes").click()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from tests.services import Portal, SignIn
 # Beside the demo's own people: one who belongs nowhere, one whose organization is new, one who is in two.
 NOBODY = Person("nobody@northwind.example", "a-lantern-left-on-the-jetty")
 FOUNDER = Person("founder@saltmarsh.example", "three-kettles-for-the-crew")
+AUDITOR = Person("ursula@northwind.example", "seven-lamps-over-the-ledger")
 CONSULTANT = Person("consultant@northwind.example", "paper-boats-in-the-gutter")
 # One whose organization asks for a second factor, and one whose organization asks for a provider and a domain.
 GATED = Person("gated@northwind.example", "a-gate-painted-in-green")
@@ -34,6 +36,7 @@ from accounts.actions import security
 from accounts.models import Organization, OrganizationMembership, Project, Role, ServiceAccount, Team, TeamMembership
 from accounts.models import User
 from accounts.principals import principal_of
+from accounts.topics import Topic, unsubscribe_link
 from apikeys.models import ApiKey
 from audit.context import audit_context
 at = timezone.now()
@@ -47,7 +50,7 @@ for organization in (old, new):
     actions.add_to_organization(organization=organization, user=guest, role=Role.MEMBER, at=at)
 for person, policy in {{
     ("{GATED.email}", "{GATED.password}", "Gated"): {{"second_factor": "all"}},
-    ("{STRANDED.email}", "{STRANDED.password}", "Stranded"): {{"domains": ["harbour.example", "pier.example"]}},
+    ("{STRANDED.email}", "{STRANDED.password}", "Quayside"): {{"domains": ["harbour.example", "pier.example"]}},
 }}.items():
     email, password, name = person
     strict = actions.create_organization(name=name, at=at)
@@ -58,10 +61,15 @@ for person, policy in {{
     for organization in (strict, new):
         actions.add_to_organization(organization=organization, user=member, role=Role.MEMBER, at=at)
 people = {{user.name.split()[0]: user for user in User.objects.all()}}
+auditor = actions.create_user(email="{AUDITOR.email}", password="{AUDITOR.password}", name="Ursula Novak", at=at)
+actions.add_to_organization(organization=old, user=auditor, role=Role.AUDITOR, at=at)
 in_team = TeamMembership.objects.get(membership__user=people["Kwame"])
 chief = principal_of(OrganizationMembership.objects.get(organization=old, user=people["Alice"]))
 with audit_context(actor=chief.as_actor(), at=at):
     actions.remove_from_team(at=timezone.now(), principal=chief, team_membership=in_team)
+    archived = actions.create_team(principal=chief, name="Hackweek", at=at)
+    project = actions.create_project(principal=chief, team=archived, name="Prototype", at=at)
+    actions.archive_team(principal=chief, team=archived, at=at)
     for name in ("northwind.example", "northwind-labs.example"):
         domain = security.claim_domain(principal=chief, name=name, at=at)
     security.verify_domain(organization=old, name="northwind.example", at=at)
@@ -75,15 +83,22 @@ with audit_context(actor=chief.as_actor(), at=at):
             at=at,
         )
 EmailAddress.objects.filter(user=people["Alice"]).update(verified=True)
+invitation, _ = actions.invite_to_organization(
+    principal=chief, email="wren@northwind.example", role=Role.SUPER_ADMIN, at=at
+)
 print(json.dumps({{
+    "invitation": str(invitation.pk),
     "keys": {{key.name: str(key.pk) for key in ApiKey.objects.all()}},
     "team": str(Team.objects.get(name="Payments").pk),
     "platform": str(Team.objects.get(name="Platform").pk),
+    "archived": str(project.pk),
+    "archived_team": str(archived.pk),
     "account": str(ServiceAccount.objects.get(name="argo-cd").pk),
     "platform_admin": str(people["Priya"].pk),
     "member": str(people["Liam"].pk),
     "gone": str(people["Kwame"].pk),
     "project": str(Project.objects.get(name="Checkout").pk),
+    "unsubscribe": unsubscribe_link(founder, Topic.TIPS),
     "broken": render_to_string("500.html"),
 }}))
 """
@@ -105,6 +120,7 @@ class Tour:
     signed_in: dict[str, StorageState] = field(default_factory=dict)
     invitation: str = ""
     reset_link: str = ""
+    email_link: str = ""
 
     def prepare(self, browser: Browser) -> None:
         """Add people to the demo and sign them in, once for all the contexts that follow."""
@@ -116,6 +132,7 @@ class Tour:
             "founder": FOUNDER,
             "nobody": NOBODY,
             "consultant": CONSULTANT,
+            "auditor": AUDITOR,
             "gated": GATED,
             "stranded": STRANDED,
         }
@@ -293,13 +310,24 @@ def invitation_sent(page: Page, tour: Tour) -> None:
 def account_menu(page: Page, tour: Tour) -> None:
     drawer(page, tour)
     page.locator(".menu.is-up summary").click()
-    expect(page.get_by_role("link", name="Sign-in methods")).to_be_visible()
+    expect(page.get_by_role("link", name="Account", exact=True)).to_be_visible()
 
 
 def organization_menu(page: Page, tour: Tour) -> None:
     drawer(page, tour)
     page.locator(".menu.is-start summary").click()
     expect(page.get_by_role("button", name="Saltmarsh")).to_be_visible()
+
+
+def place_menu(page: Page, tour: Tour) -> None:
+    page.get_by_text("More about this team").locator("..").click()
+    expect(page.get_by_role("link", name="Archive team")).to_be_visible()
+
+
+def organization_errors(page: Page, tour: Tour) -> None:
+    page.get_by_label("Slug").fill("North Wind")
+    page.get_by_label("Initials").fill("??")
+    send("Save organization")(page, tour)
 
 
 def drawer(page: Page, tour: Tour) -> None:
@@ -323,8 +351,36 @@ def ask_for_reset(page: Page, tour: Tour) -> None:
     page.get_by_label("Email").fill(NOBODY.email)
     page.get_by_role("button", name="Mail me a link").click()
     expect(heading(page, "Look into your mail")).to_be_visible()
-    links = re.findall(rf"{re.escape(tour.demo.url)}/account/password/reset/key/\S+", tour.demo.log_text())
-    tour.reset_link = links[-1]
+    tour.reset_link = steps.mailed_link(tour.demo, "/account/password/reset/key/")
+
+
+def zone_errors(page: Page, tour: Tour) -> None:
+    page.get_by_label("Time zone").fill("Mars/Olympus")
+    send("Save profile")(page, tour)
+
+
+def ask_for_address(page: Page, tour: Tour) -> None:
+    """Ask for another address, and keep the link that goes to the old one: of the two, it is mailed first."""
+    pattern = rf"{re.escape(tour.demo.url)}/account/email/confirm/[\w-]+/"
+    known = len(set(re.findall(pattern, tour.demo.log_text())))
+    page.get_by_label("New email").fill("cleo.grant@northwind.example")
+    page.get_by_role("button", name="Change email").click()
+    expect(page.get_by_role("heading", name="Waiting for confirmation")).to_be_visible()
+    end = time.monotonic() + 20
+    while len(links := list(dict.fromkeys(re.findall(pattern, tour.demo.log_text())))) < known + 2:
+        assert time.monotonic() < end, "The mails were not sent."
+        time.sleep(0.2)
+    tour.email_link = links[-2]
+
+
+def approve_address(page: Page, tour: Tour) -> None:
+    page.get_by_role("button", name="Approve change").click()
+    expect(heading(page, "One more to go")).to_be_visible()
+
+
+def unsubscribed(page: Page, tour: Tour) -> None:
+    page.get_by_role("button", name="Stop mail about “Tips”").click()
+    expect(heading(page, "No more of it")).to_be_visible()
 
 
 def broken(page: Page, tour: Tour) -> None:
@@ -490,6 +546,16 @@ REST = [
     # Projects, teams and people
     Stop("projects", "alice", "/projects/"),
     Stop("project", "alice", lambda tour: f"/projects/{tour.ids['project']}/"),
+    Stop("project-rename", "alice", lambda tour: f"/projects/{tour.ids['project']}/rename/"),
+    Stop("project-archive", "alice", lambda tour: f"/projects/{tour.ids['project']}/archive/"),
+    Stop("project-move", "alice", lambda tour: f"/projects/{tour.ids['project']}/move/"),
+    Stop(
+        "project-move-preview",
+        "alice",
+        lambda tour: f"/projects/{tour.ids['project']}/move/?team={tour.ids['platform']}",
+    ),
+    Stop("project-archived", "alice", lambda tour: f"/projects/{tour.ids['archived']}/"),
+    Stop("project-restore", "alice", lambda tour: f"/projects/{tour.ids['archived']}/restore/"),
     Stop("project-form", "alice", "/projects/new/"),
     Stop("project-dialog", "alice", "/projects/", click_link("New project", titled="New project")),
     Stop("teams", "alice", "/teams/"),
@@ -505,6 +571,11 @@ REST = [
     ),
     Stop("invitation-sent", "alice", lambda tour: f"/teams/{tour.ids['team']}/", invitation_sent),
     Stop("team", "alice", lambda tour: f"/teams/{tour.ids['team']}/"),
+    Stop("team-menu", "alice", lambda tour: f"/teams/{tour.ids['team']}/", place_menu),
+    Stop("team-rename", "alice", lambda tour: f"/teams/{tour.ids['team']}/rename/"),
+    Stop("team-archive", "alice", lambda tour: f"/teams/{tour.ids['team']}/archive/"),
+    Stop("team-archived", "alice", lambda tour: f"/teams/{tour.ids['archived_team']}/"),
+    Stop("team-restore", "alice", lambda tour: f"/teams/{tour.ids['archived_team']}/restore/"),
     # Service accounts, and people who leave
     Stop("team-accounts", "alice", lambda tour: f"/teams/{tour.ids['platform']}/"),
     Stop("account-form", "alice", lambda tour: f"/teams/{tour.ids['platform']}/service-accounts/new/"),
@@ -537,6 +608,19 @@ REST = [
         "alice",
         lambda tour: f"/teams/{tour.ids['platform']}/members/{tour.ids['platform_admin']}/remove/",
     ),
+    Stop("people", "alice", "/people/"),
+    Stop("people-filtered", "alice", "/people/?role=team_admin"),
+    Stop("people-none", "alice", "/people/?q=nothing-like-it"),
+    Stop("people-invite", "alice", "/people/", click_link("Invite person", titled="Invite a person")),
+    Stop("people-invite-errors", "alice", "/people/invite/", send("Send invitation")),
+    Stop("people-auditor", "auditor", "/people/"),
+    Stop("integrations-auditor", "auditor", "/integrations/"),
+    Stop("team-auditor", "auditor", lambda tour: f"/teams/{tour.ids['platform']}/"),
+    Stop("person-keys-auditor", "auditor", lambda tour: f"/people/{tour.ids['platform_admin']}/keys/"),
+    Stop("organization-keys-auditor", "auditor", "/organization/keys/"),
+    Stop("overview-auditor", "auditor", "/"),
+    Stop("invitation-resend", "alice", lambda tour: f"/invitations/{tour.ids['invitation']}/resend/"),
+    Stop("invitation-withdraw", "alice", lambda tour: f"/invitations/{tour.ids['invitation']}/withdraw/"),
     Stop("person-role", "alice", lambda tour: f"/people/{tour.ids['platform_admin']}/role/"),
     Stop("person-remove", "alice", lambda tour: f"/people/{tour.ids['platform_admin']}/remove/"),
     Stop("person-keys", "alice", lambda tour: f"/people/{tour.ids['platform_admin']}/keys/?choose=all"),
@@ -547,9 +631,12 @@ REST = [
     Stop("people-left", "alice", "/people/left/"),
     Stop("people-left-none", "founder", "/people/left/"),
     Stop("invitation", "stranger", lambda tour: tour.invitation),
-    Stop("invitation-errors", "stranger", lambda tour: tour.invitation, send("Create account and join")),
+    Stop("invitation-errors", "stranger", lambda tour: tour.invitation, send("Create account")),
     Stop("invitation-wrong-person", "alice", lambda tour: tour.invitation),
     Stop("invitation-invalid", "stranger", "/invitations/used/"),
+    # What the organization is called
+    Stop("organization-settings", "alice", "/settings/organization/"),
+    Stop("organization-settings-errors", "alice", "/settings/organization/", organization_errors),
     # What holds for all keys
     Stop("security", "alice", "/settings/security/"),
     Stop("security-preview", "alice", "/settings/security/", security_preview),
@@ -561,6 +648,7 @@ REST = [
     Stop("policies", "alice", "/settings/policies/"),
     Stop("policies-preview", "alice", "/settings/policies/", policy_preview),
     Stop("policies-errors", "alice", "/settings/policies/", policy_errors),
+    Stop("sign-in-methods", "alice", "/settings/sign-in/"),
     Stop("permissions", "alice", "/settings/permissions/"),
     Stop("permission-add", "alice", "/settings/permissions/", click_link("Add permission", titled="Add permission")),
     Stop("permission-add-page", "alice", "/settings/permissions/new/"),
@@ -584,7 +672,22 @@ REST = [
     # One's own account
     Stop("drawer", "alice", "/", drawer),
     Stop("account-menu", "alice", "/", account_menu),
+    Stop("profile", "alice", "/account/profile/"),
+    Stop("profile-errors", "alice", "/account/profile/", zone_errors),
+    Stop("profile-nobody", "nobody", "/account/profile/"),
+    Stop("email", "alice", "/account/email/"),
+    Stop("email-errors", "alice", "/account/email/", send("Change email")),
+    Stop("email-waiting", "consultant", "/account/email/", ask_for_address),
+    Stop("email-confirm", "stranger", lambda tour: tour.email_link),
+    Stop("email-confirmed", "stranger", lambda tour: tour.email_link, approve_address),
+    Stop("email-confirm-invalid", "stranger", "/account/email/confirm/used/"),
     Stop("connections", "alice", "/account/connections/"),
+    Stop("sessions", "alice", "/account/sessions/"),
+    Stop("preferences", "alice", "/account/preferences/"),
+    Stop("unsubscribe", "stranger", lambda tour: str(tour.ids["unsubscribe"])),
+    Stop("unsubscribed", "stranger", lambda tour: str(tour.ids["unsubscribe"]), unsubscribed),
+    Stop("habits", "alice", "/account/habits/"),
+    Stop("habits-nobody", "nobody", "/account/habits/"),
     Stop("password-change", "alice", "/account/password/change/"),
     Stop("password-change-errors", "alice", "/account/password/change/", send("Change password")),
     Stop("confirm-password", "alice", "/account/reauthenticate/"),

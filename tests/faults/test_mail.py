@@ -7,7 +7,6 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,44 +89,39 @@ def state(portal: Portal) -> list[str]:
     return [line for line in lines if line.startswith("state")]
 
 
+def mailing(portal: Portal, server: MailServer) -> None:
+    """Start a portal anew with a mail server that takes a mail and then says nothing."""
+    portal.stop(number=signal.SIGINT)
+    portal.environment["EMAIL_URL"] = f"smtp://127.0.0.1:{server.server_address[1]}"
+    server.may_answer.clear()
+    portal.start()
+
+
 @pytest.mark.every_database
-def test_mail_of_a_killed_worker_comes_again_under_the_same_name(
-    tmp_path: Path, mail_server: MailServer, database_url: str
-) -> None:
-    address = f"smtp://127.0.0.1:{mail_server.server_address[1]}"
-    portal = Portal(tmp_path / "portal", database_url=database_url, EMAIL_URL=address)
-    mail_server.may_answer.clear()
-    try:
-        portal.start()
-        # Written by another process: nobody wakes the worker, it looks.
-        portal.manage("shell", "--no-imports", "-c", PUT)
-        assert awaited(lambda: mail_server.mails)
-        # Pages do not wait for it.
-        assert services.answers_http(portal.port)
-        [worker] = portal.worker_pids
-        os.kill(worker, signal.SIGKILL)
-        assert awaited(lambda: portal.worker_pids not in ([], [worker]))
-        mail_server.may_answer.set()
-        assert state(portal) == ["state 1 False True"]
-        portal.manage("shell", "--no-imports", "-c", LEASE_OVER)
-        assert awaited(lambda: len(mail_server.mails) == 2)
-        assert awaited(lambda: state(portal) == ["state 2 True False"])
-    finally:
-        portal.stop()
+def test_mail_of_a_killed_worker_comes_again_under_the_same_name(portal: Portal, mail_server: MailServer) -> None:
+    mailing(portal, mail_server)
+    # Written by another process: nobody wakes the worker, it looks.
+    portal.manage("shell", "--no-imports", "-c", PUT)
+    assert awaited(lambda: mail_server.mails)
+    # Pages do not wait for it.
+    assert services.answers_http(portal.port)
+    [worker] = portal.worker_pids
+    os.kill(worker, signal.SIGKILL)
+    assert awaited(lambda: portal.worker_pids not in ([], [worker]))
+    mail_server.may_answer.set()
+    assert state(portal) == ["state 1 False True"]
+    portal.manage("shell", "--no-imports", "-c", LEASE_OVER)
+    assert awaited(lambda: len(mail_server.mails) == 2)
+    assert awaited(lambda: state(portal) == ["state 2 True False"])
     first, second = (email.message_from_bytes(raw) for raw in mail_server.mails)
     assert first["Message-ID"] == second["Message-ID"]
     assert second["To"] == "dana@example.com"
 
 
-def test_portal_that_stops_lets_the_mail_in_hand_be_sent(tmp_path: Path, mail_server: MailServer) -> None:
-    address = f"smtp://127.0.0.1:{mail_server.server_address[1]}"
-    portal = Portal(tmp_path / "portal", EMAIL_URL=address)
-    mail_server.may_answer.clear()
-    try:
-        portal.start()
-        portal.manage("shell", "--no-imports", "-c", PUT)
-        assert awaited(lambda: mail_server.mails)
-        threading.Timer(1, mail_server.may_answer.set).start()
-    finally:
-        portal.stop()
+def test_portal_that_stops_lets_the_mail_in_hand_be_sent(portal: Portal, mail_server: MailServer) -> None:
+    mailing(portal, mail_server)
+    portal.manage("shell", "--no-imports", "-c", PUT)
+    assert awaited(lambda: mail_server.mails)
+    threading.Timer(1, mail_server.may_answer.set).start()
+    portal.stop()
     assert state(portal) == ["state 1 True False"]

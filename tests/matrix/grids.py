@@ -602,6 +602,14 @@ CREATE_PROJECTS = _pages(
     Right.PROJECTS_MANAGE,
 )
 CHANGE_PROJECTS = people_in_a_team(Right.PROJECTS_MANAGE, "project second others elsewhere")
+# Where to is asked of whoever gets that far: tests/apikeys tries who may move a project whither.
+MOVE_PROJECTS = _pages(
+    "project second others elsewhere",
+    lambda name, place: _in_team(Right.PROJECTS_MANAGE)(name, place).replace(ALLOWED, INVALID),
+    Right.PROJECTS_MANAGE,
+)
+RENAME_TEAMS = people_in_a_team(Right.TEAM_CHANGE, "team other elsewhere")
+ARCHIVE_TEAMS = people_in_a_team(Right.TEAMS_ARCHIVE, "team other elsewhere")
 # Of a team: dana's, grace's of another one, and charlie's elsewhere; and invitations to it.
 CHANGE_TEAM_MEMBERS = people_in_a_team(Right.MEMBERS_MANAGE, "team other elsewhere")
 

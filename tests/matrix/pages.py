@@ -120,6 +120,7 @@ _KEY, _ROTATING, _TEAM, _ACCOUNT = (
 )
 _MEMBER, _TEAM_MEMBER = {"user_id": "member"}, {"team_id": "team", "user_id": "member"}
 _PERMISSION = {"name": "permission"}
+_PROJECT = {"project_id": "project"}
 
 _INVITATION = {"invitation_id": "invitation"}
 _OWN = grids.people_in_their_own
@@ -143,6 +144,19 @@ PAGES = {
     "project-environments": Page(
         grids.CHANGE_PROJECTS, {"project_id": "project"}, _same({"environments": "live"}), "accounts_project"
     ),
+    "organization-settings": Page(
+        _OWN(Right.ORGANIZATION_CHANGE),
+        {},
+        _same({"name": "renamed", "slug": "renamed", "logo_initials": "RE"}),
+        ORGANIZATIONS,
+    ),
+    "team-rename": Page(grids.RENAME_TEAMS, _TEAM, _same({"name": "renamed"}), "accounts_team"),
+    "team-archive": Page(grids.ARCHIVE_TEAMS, _TEAM, writes="accounts_team"),
+    "team-restore": Page(grids.ARCHIVE_TEAMS, _TEAM),
+    "project-rename": Page(grids.CHANGE_PROJECTS, _PROJECT, _same({"name": "renamed"}), "accounts_project"),
+    "project-archive": Page(grids.CHANGE_PROJECTS, _PROJECT, writes="accounts_project"),
+    "project-restore": Page(grids.CHANGE_PROJECTS, _PROJECT),
+    "project-move": Page(grids.MOVE_PROJECTS, _PROJECT),
     "invitation-create": Page(
         grids.CHANGE_TEAM_MEMBERS,
         _TEAM,
@@ -188,8 +202,8 @@ PAGES = {
     "permission-remove": Page(grids.PEOPLE_CHANGE_PERMISSIONS, _PERMISSION, writes=ORGANIZATIONS),
     "security-change": Page(_OWN(Right.SECURITY_CHANGE), {}, _same(SECURITY)),
     "security-apply": Page(_OWN(Right.SECURITY_CHANGE), {}, _previewed_security, ORGANIZATIONS),
-    "domain-claim": Page(_OWN(Right.SECURITY_CHANGE), {}, _same({"name": "new.example"}), DOMAINS),
-    "domain-release": Page(_OWN(Right.SECURITY_CHANGE), {}, _same({"domain": "owned.example"}), DOMAINS),
+    "security-domain-claim": Page(_OWN(Right.SECURITY_CHANGE), {}, _same({"name": "new.example"}), DOMAINS),
+    "security-domain-release": Page(_OWN(Right.SECURITY_CHANGE), {}, _same({"domain": "owned.example"}), DOMAINS),
 }
 
 # Those about one thing that only show it.
@@ -226,8 +240,8 @@ ASIDE = {
     "mfa_edit_webauthn": "One of the person's own passkeys, by number; tests/accounts tries those of others.",
     "mfa_remove_webauthn": "The same.",
     "mfa_generate_recovery_codes": "A person's own codes.",
-    "group-map": "It takes a provider; tests/accounts/test_security.py tries it.",
-    "group-unmap": "The same.",
+    "security-group-map": "It takes a provider; tests/accounts/test_security.py tries it.",
+    "security-group-unmap": "The same.",
     "organization-switch": "A session looks at another of the person's own organizations.",
     "theme-set": "A cookie of the browser's own.",
     "account-profile": "One's own account, whatever one is in an organization; tested by itself.",
@@ -241,6 +255,9 @@ ASIDE = {
     "account_change_password": "One's own account.",
     "account_reset_password_from_key": "Its key is the proof.",
     "socialaccount_connections": "One's own account.",
+    "github_login": "It leaves for a provider, as who comes back is known there.",
+    "google_login": "The same.",
+    "openid_connect_login": "The same.",
 }
 
 # Those that list what their reader may see, and take a right over the organization for any of it.
