@@ -794,11 +794,13 @@ def takes(client: Client, path: str, entry: URLPattern, method: str, ids: dict[s
 
 def test_every_address_that_takes_a_change_is_in_the_table(stage: Stage, sign_in_as: Sign) -> None:
     client = sign_in_as(stage.alice)
+    ids = ids_of(stage.issued) | {"factor_id": str(a_passkey(stage))}
+    with_app(stage.alice)
     found = {
         (path, method)
         for path, entry in patterns()
         for method in ("post", "put", "patch", "delete")
-        if path not in WITHOUT_EVENT and takes(client, path, entry, method, ids_of(stage.issued))
+        if path not in WITHOUT_EVENT and takes(client, path, entry, method, ids)
     }
     # allauth's forms take PUT for POST, as Django's do.
     assert {(path, "post" if method == "put" and not is_api(path) else method) for path, method in found} == set(

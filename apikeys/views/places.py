@@ -102,7 +102,8 @@ def project_move(request: MemberRequest, project_id: UUID) -> HttpResponse:
     """Ask where to, then show what becomes of the keys there, and on the post of that preview do it."""
     project, at = _project(request, project_id), timezone.now()
     teams = Team.objects.where(request.principal, Right.PROJECTS_MANAGE).unarchived().exclude(pk=project.team_id)
-    form = MoveForm(posted(request) or request.GET or None, teams=teams.by_name())
+    asked = request.POST if request.method == "POST" else request.GET or None
+    form = MoveForm(asked, teams=teams.by_name())
     team = form.cleaned_data["team"] if form.is_valid() else None
     if team and request.method == "POST":
         moved = _is_done(

@@ -262,6 +262,23 @@ def test_call_of_a_session_is_refused_with_the_code(
     assert dana_client.get("/v1/openapi.json").status_code == 200
 
 
+def test_token_of_a_person_is_refused_with_the_code_on_its_next_call(bob: Person) -> None:
+    with transaction.atomic():
+        bob.user.set_password("an orchard of seventeen trees")
+        bob.user.save(update_fields=["password", "has_short_password"])
+    body = {"email": bob.email, "password": "an orchard of seventeen trees"}
+    given = Client().post("/v1/auth/token", body, content_type="application/json").json()["access_token"]
+    headers = {"Authorization": f"Bearer {given}"}
+    assert Client().get("/v1/whoami", headers=headers).status_code == 200
+    for policy, code in {
+        "require_social": "social_sign_in_required",
+        "second_factor": "second_factor_required",
+    }.items():
+        asks(bob, **{policy: True if policy == "require_social" else "admins"})
+        answer = Client().get("/v1/whoami", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, code)
+
+
 def test_key_is_not_asked_for_a_sign_in(dana: Person, issued: Issued) -> None:
     asks(dana, require_social=True, domains=("northwind.example",), second_factor="all")
     assert Client().get("/v1/whoami", headers=issued.headers).status_code == 200

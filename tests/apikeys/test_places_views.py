@@ -134,7 +134,7 @@ def test_archiving_a_project_says_first_what_it_costs(
     assert place(project)[2] is None
     response = bob_client.post("/projects/{project}/archive/".format(**ids), follow=True)
     assert "Checkout is archived. Its keys have been refused since." in text_of(response)
-    assert "This project has been archived since" in text_of(response)
+    assert "This project is archived." in text_of(response)
     assert "New API key" not in text_of(response)
     assert place(project)[2] is not None
     page = text_of(bob_client.get("/projects/{project}/restore/".format(**ids)))
@@ -155,7 +155,7 @@ def test_archiving_a_team_says_first_what_it_costs(
     assert "2 keys, 0 used in the last 24 hours, would be refused" in page
     assert "1 project goes with it." in page
     response = alice_client.post("/teams/{team}/archive/".format(**ids), follow=True)
-    assert "This team has been archived since" in text_of(response)
+    assert "This team is archived." in text_of(response)
     assert "Invite person" not in text_of(response)
     page = text_of(alice_client.get("/teams/{team}/restore/".format(**ids)))
     assert "Its 2 archived projects stay archived until each is restored." in page

@@ -44,7 +44,7 @@ def test_project_is_renamed_archived_restored_and_moved(portal: Portal, page: Pa
     deed(page, "Archive project")
     expect(sheet(page)).to_contain_text("would be refused from the next request on")
     sheet(page).get_by_role("button", name="Archive project").click()
-    expect(page.get_by_text("This project has been archived since")).to_be_visible()
+    expect(page.get_by_text("This project is archived.")).to_be_visible()
     refused = call(portal, "/v1/projects", key)
     assert (refused.status, refused.body["code"]) == (403, "project_archived")
 
@@ -76,7 +76,7 @@ def test_team_is_archived_with_its_projects(portal: Portal, page: Page, complain
     deed(page, "Archive team", noun="team")
     expect(sheet(page)).to_contain_text("1 project goes with it.")
     sheet(page).get_by_role("button", name="Archive team").click()
-    expect(page.get_by_text("This team has been archived since")).to_be_visible()
+    expect(page.get_by_text("This team is archived.")).to_be_visible()
     assert call(portal, "/v1/projects", key).body["code"] == "project_archived"
     page.goto(f"{portal.url}/integrations/")
     expect(page.get_by_role("row").filter(has_text="nightly-scan")).to_contain_text("Archived")

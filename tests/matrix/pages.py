@@ -244,6 +244,8 @@ ASIDE = {
     "security-group-unmap": "The same.",
     "organization-switch": "A session looks at another of the person's own organizations.",
     "theme-set": "A cookie of the browser's own.",
+    "account-download": "One's own account, and nobody else's; tested by itself.",
+    "account-delete": "The same.",
     "account-profile": "One's own account, whatever one is in an organization; tested by itself.",
     "account-preferences": "The same.",
     "unsubscribe": "Its token is the proof.",

@@ -34,7 +34,5 @@ class Command(BaseCommand):
                 f"{place.name} has not named {name}. A super admin adds it under Settings → Security first."
             ) from error
         except security.DomainTaken as error:
-            raise CommandError(
-                f"{name} was verified for another organization, which has to give it up."
-            ) from error
+            raise CommandError(f"{name} was verified for another organization, which has to give it up.") from error
         self.stderr.write(f"{name} is verified for {place.name}.")
