@@ -172,7 +172,14 @@ WITH_IDS = [path for path in PATHS if "uuid" in path]
 
 @pytest.fixture
 def issued(issued: Issued, alice: Person, project: Project) -> Issued:
-    """A key, and a service account beside it, so that each address with an id has something of ours."""
+    """A key, a service account and an invitation, so that each address with an id has something of ours."""
+    invite(
+        principal=alice.principal,
+        team=project.team,
+        email="frank@example.com",
+        role=Role.DEVELOPER,
+        at=timezone.now(),
+    )
     create_service_account(
         principal=alice.principal,
         team=project.team,
@@ -189,6 +196,7 @@ def ids_of(issued: Issued) -> dict[str, str]:
     assert project is not None
     ids = {"key_id": issued.row.pk, "project_id": project.pk, "team_id": project.team_id, "name": "invoices:read"}
     ids |= {"user_id": issued.row.issuer_id, "account_id": ServiceAccount.objects.get().pk}
+    ids["invitation_id"] = Invitation.objects.get(email="frank@example.com").pk
     # The first of them, so that it is not the one that asks.
     if session := UserSession.objects.order_by("id").first():
         ids["session_id"] = session.pk

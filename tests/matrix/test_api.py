@@ -32,7 +32,16 @@ BULK = [name for name in KNOWN if OPERATIONS[name].is_bulk]
 SINGLE = [name for name in KNOWN if name not in {*LISTS, *BULK}]
 WRITING = [name for name in KNOWN if OPERATIONS[name].writes]
 # What shows a secret, or holds for all keys: whoever is at the keyboard has to be who they were.
-ASKING_AGAIN = {"issue_api_key", "rotate_api_key", "change_policy", "end_api_keys"}
+ASKING_AGAIN = {
+    "issue_api_key",
+    "rotate_api_key",
+    "change_policy",
+    "end_api_keys",
+    "add_permission",
+    "change_permission",
+    "publish_permissions",
+    "remove_permission",
+}
 AUDIT = "audit_event"
 
 
