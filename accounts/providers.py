@@ -67,15 +67,15 @@ class Strict:
 
     def get_access_token_data(self, *args: Any, **kwargs: Any) -> Any:
         with readable():
-            return super().get_access_token_data(*args, **kwargs)  # type: ignore[misc] # likewise
+            return super().get_access_token_data(*args, **kwargs)  # type: ignore[misc] # it is mixed into that one, too
 
     def parse_token(self, data: Any) -> Any:
         with readable():
-            return super().parse_token(data)  # type: ignore[misc] # likewise
+            return super().parse_token(data)  # type: ignore[misc] # it is mixed into that one, too
 
     def complete_login(self, *args: Any, **kwargs: Any) -> SocialLogin:
         with readable():
-            login = super().complete_login(*args, **kwargs)  # type: ignore[misc] # likewise
+            login = super().complete_login(*args, **kwargs)  # type: ignore[misc] # it is mixed into that one, too
             _require_one_subject(login)
             _require_storable(login)
             return login

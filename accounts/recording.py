@@ -100,7 +100,7 @@ def _track_organizations() -> None:
         event=_organization_event,
         sentences={
             "organization.catalogue_changed": "The permissions that keys of the organization can have were changed.",
-            "organization.security_changed": "How the organization's people have to sign in, or who joins it, was changed.",
+            "organization.security_changed": "How people have to sign in, or who joins by themselves, was changed.",
             "organization.networks_changed": "The networks that keys of the organization may come from were changed.",
         },
     )

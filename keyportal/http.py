@@ -192,7 +192,8 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "team_archived": ProblemType(
         403,
         "The team is archived",
-        "Nothing is wrong with the key: its team takes no calls, and gets no new keys, until a super admin restores it.",
+        "Nothing is wrong with the key: its team takes no calls, and gets no new keys, until a super admin restores "
+        "it.",
     ),
     "project_has_account_keys": ProblemType(
         409,

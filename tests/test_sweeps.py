@@ -32,6 +32,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.actions import add_to_organization, create_service_account, invite
 from accounts.actions.email_change import ask_for_email_change
+from accounts.entry import OBSTACLES
 from accounts.models import EmailChange, GroupRole, Invitation, Project, Role, ServiceAccount, Team
 from accounts.setup_link import setup_link
 from accounts.topics import Topic, unsubscribe_link
@@ -105,6 +106,11 @@ PUBLIC = {
     "readyz": "The same, for the database and its migrations.",
     "metrics": "Its own token is the proof; where none is set there is nothing.",
     "account/sign-in/": "Where one signs in.",
+    "account/deleted/": "Who deleted their account is signed out by then.",
+    "v1/auth/token": "Where one signs in without a browser; to end a token, it has to be sent.",
+    "v1/auth/token/second-factor": "It needs the first step.",
+    "v1/auth/token/refresh": "The refresh token is the proof.",
+    "v1/auth/token/confirm": "The token is the proof, and the password or code besides.",
     "account/sign-in/passkey/": "Where one signs in with a passkey.",
     "account/sign-in/second-step/": "It needs the first step, and leads there without it.",
     "account/sign-out/": "Signing out when signed out already is no error.",
@@ -133,7 +139,8 @@ def test_public_addresses_exist_and_say_why() -> None:
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
 def test_every_address_asks_the_anonymous_to_sign_in(alice: Person, method: str) -> None:
-    found, expected = {}, {}
+    found: dict[str, tuple[int, Any, Any]] = {}
+    expected: dict[str, tuple[int, Any, Any]] = {}
     for path in PATHS:
         if path in PUBLIC:
             continue
@@ -197,6 +204,8 @@ def ids_of(issued: Issued) -> dict[str, str]:
     ids = {"key_id": issued.row.pk, "project_id": project.pk, "team_id": project.team_id, "name": "invoices:read"}
     ids |= {"user_id": issued.row.issuer_id, "account_id": ServiceAccount.objects.get().pk}
     ids["invitation_id"] = Invitation.objects.get(email="frank@example.com").pk
+    # Of those that a path ends in, the one that anybody may make for themselves.
+    ids["token"] = unsubscribe_link(issued.row.issuer, Topic.TIPS).rstrip("/").rpartition("/")[2]
     # The first of them, so that it is not the one that asks.
     if session := UserSession.objects.order_by("id").first():
         ids["session_id"] = session.pk
@@ -597,7 +606,7 @@ CHANGES: dict[tuple[str, str], tuple[str, Example]] = {
     ),
     ("teams/<uuid:team_id>/restore/", "post"): (
         "team.restored",
-        lambda s: s.client.post(f"/teams/{s.team.pk}/archive/") and s.client.post(f"/teams/{s.team.pk}/restore/"),
+        lambda s: [s.client.post(f"/teams/{s.team.pk}/{verb}/") for verb in ("archive", "restore")][-1],
     ),
     ("projects/<uuid:project_id>/rename/", "post"): (
         "project.updated",
@@ -609,9 +618,7 @@ CHANGES: dict[tuple[str, str], tuple[str, Example]] = {
     ),
     ("projects/<uuid:project_id>/restore/", "post"): (
         "project.restored",
-        lambda s: (
-            s.client.post(f"/projects/{s.project.pk}/archive/") and s.client.post(f"/projects/{s.project.pk}/restore/")
-        ),
+        lambda s: [s.client.post(f"/projects/{s.project.pk}/{verb}/") for verb in ("archive", "restore")][-1],
     ),
     ("projects/<uuid:project_id>/move/", "post"): ("project.moved", move_the_project),
     ("settings/policies/apply/", "post"): (
@@ -898,6 +905,7 @@ def codes_raised() -> set[str]:
     """Return every code that the source names: of refusals, in `Problem("…")`, in error pages, and as an outcome."""
     found = {outcome.value for outcome in Outcome} - {Outcome.ACCEPTED.value}
     found |= {refusal.code for refusal in refusals_below(Refused)}
+    found |= set(OBSTACLES)
     found |= {limits.RATE_LIMITED, limits.QUOTA_EXCEEDED}
     found |= {cors.ORIGIN_NOT_ALLOWED, cors.SECRET_KEY_IN_BROWSER}
     for path in source_files():

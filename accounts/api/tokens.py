@@ -29,6 +29,9 @@ View = Callable[..., HttpResponse]
 # Nothing is known here of when a throttle opens again; none is closed for longer.
 _RETRY_SECONDS = "300"
 
+# allauth looks at the token of these itself, which the document says as of all others.
+_TAKES_TOKEN = {"security": [{"PrincipalAuth": []}]}
+
 _log_in: View = LoginView.as_api_view(client=Client.APP)
 _second_factor: View = AuthenticateView.as_api_view(client=Client.APP)
 _confirm_by_password: View = ReauthenticateView.as_api_view(client=Client.APP)
@@ -118,6 +121,7 @@ def refresh_token(request: HttpRequest, body: Refresh) -> dict[str, Any]:  # noq
     response=answers(204, None),
     operation_id="confirm_sign_in",
     summary="Confirm that it is you",
+    openapi_extra=_TAKES_TOKEN,
 )
 def confirm_sign_in(request: HttpRequest, body: Confirmation) -> Status[None]:
     """Make the sign-in of the sent token recent again, for 15 minutes, with the password or a code."""
@@ -132,7 +136,13 @@ def confirm_sign_in(request: HttpRequest, body: Confirmation) -> Status[None]:
     return Status(204, None)
 
 
-@router.delete("/auth/token", response=answers(204, None), operation_id="end_token", summary="Sign out")
+@router.delete(
+    "/auth/token",
+    response=answers(204, None),
+    operation_id="end_token",
+    summary="Sign out",
+    openapi_extra=_TAKES_TOKEN,
+)
 def end_token(request: HttpRequest) -> Status[None]:
     """End the session of the sent token: it and its refresh tokens are refused from now on."""
     if app_settings.TOKEN_STRATEGY.get_session_token(request) is None:

@@ -167,7 +167,7 @@ def erin(db: None) -> User:
 def register(link: str) -> Any:
     client = Client()
     client.get(link)
-    client.followed = client.post(JOIN, {"name": "Mallory", "password": WRONG})  # type: ignore[attr-defined] # ours
+    client.followed = client.post(JOIN, {"name": "Mallory", "password": WRONG})  # type: ignore[attr-defined] # the test keeps it there
     return client
 
 

@@ -79,7 +79,8 @@ def test_person_sees_what_their_role_reaches(
 ) -> None:
     principal = request.getfixturevalue(who).principal
     assert names(world, Team.objects.visible_to(principal).values_list("pk", flat=True)) == teams
-    assert names(world, Team.objects.where(principal, Right.PROJECTS_MANAGE).values_list("pk", flat=True)) == administered
+    where = Team.objects.where(principal, Right.PROJECTS_MANAGE)
+    assert names(world, where.values_list("pk", flat=True)) == administered
     assert names(world, Project.objects.visible_to(principal).values_list("pk", flat=True)) == projects
 
 

@@ -140,7 +140,7 @@ def test_posted_form_is_filled_in_again_after_the_password(
 def test_every_field_of_the_posted_form_comes_back(
     bob: Person, bob_client: Client, filled_in: dict[str, Any], typed: dict[str, Any]
 ) -> None:
-    [team_id] = bob.principal.team_ids
+    [team_id] = bob.principal.team_roles
     sent = filled_in | {name: value.format(team=team_id) if name == "team" else value for name, value in typed.items()}
     sign_in_old(bob_client)
     asked = bob_client.post("/integrations/new/", sent)["Location"]
@@ -184,24 +184,6 @@ def test_posted_form_leaves_nothing_of_itself_in_any_session(
         "HTTP_",
     ):
         assert typed not in stored
-
-
-def test_password_that_was_to_be_set_is_in_no_session_and_in_no_address(
-    dana: Person, sign_in_as: Callable[[Person], Client]
-) -> None:
-    without_password(dana)
-    dana.user.refresh_from_db()
-    client = sign_in_as(dana)
-    sign_in_old(client)
-    typed = "a sentence typed too late by dana"
-    headers = {"Authorization": "Bearer somebodyssecret"}
-    stopped = client.post("/account/password/set/", {"password1": typed, "password2": typed}, headers=headers)
-    assert (stopped.status_code, stopped["Location"]) == (
-        302,
-        "/account/confirm/?next=%2Faccount%2Fpassword%2Fset%2F",
-    )
-    for secret in (typed, "typed too late", "somebodyssecret", "password1"):
-        assert secret not in everything_in_sessions()
 
 
 def test_key_that_was_issued_so_is_in_no_session(dana_client: Client, filled_in: dict[str, Any]) -> None:

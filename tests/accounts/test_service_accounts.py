@@ -261,7 +261,8 @@ def test_edit_asks_for_a_steward_where_the_last_one_left(
     bob_client: Client, bob: Person, dana: Person, team: Team
 ) -> None:
     account = make(bob, team, steward=dana.user)
-    actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=team.memberships.get(membership=dana.membership))
+    danas = team.memberships.get(membership=dana.membership)
+    actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=danas)
     page = bob_client.get(f"/service-accounts/{account.pk}/edit/")
     assert page.context["form"]["steward"].value() is None
 
@@ -285,7 +286,8 @@ def test_team_page_lists_accounts_with_role_steward_and_state(
     issue(bob, team, service_account=running)
     issue(bob, team, service_account=running, expires_at=later(days=1))
     actions.stop_service_account(principal=bob.principal, service_account=ended, at=NOON)
-    actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=team.memberships.get(membership=dana.membership))
+    danas = team.memberships.get(membership=dana.membership)
+    actions.remove_from_team(at=NOON, principal=bob.principal, team_membership=danas)
     text = text_of(bob_client.get(f"/teams/{team.pk}/"))
     assert "runner Steward: Bob Team admin 1 key" in text
     assert f"{orphan} No steward: no new keys. Dana has left. No steward Developer 0 keys" in text

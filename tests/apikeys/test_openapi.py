@@ -13,6 +13,9 @@ OPERATIONS = [
 ]
 # What anyone may ask, so that there is no refusal of a key.
 PUBLIC = {"get_key_format"}
+# What makes a person known, or ends that: there is nothing to be found, and those that end or go on with it take it.
+SIGN_INS = {"create_token", "create_token_by_second_factor", "refresh_token"}
+OF_A_TOKEN = {"end_token", "confirm_sign_in"}
 
 
 def test_document_is_openapi_3_1_with_a_name_and_a_summary_for_every_operation() -> None:
@@ -52,6 +55,11 @@ def test_document_is_openapi_3_1_with_a_name_and_a_summary_for_every_operation()
         "change_service_account",
         "stop_service_account",
         "list_audit_events",
+        "create_token",
+        "end_token",
+        "create_token_by_second_factor",
+        "refresh_token",
+        "confirm_sign_in",
     ]
     assert all(operation["summary"] and operation["description"] for _, _, operation in OPERATIONS)
 
@@ -62,10 +70,13 @@ def test_every_operation_documents_its_refusals_as_problem_json(
 ) -> None:
     refusals = {int(status): answer for status, answer in operation["responses"].items() if int(status) >= 400}
     is_public = operation["operationId"] in PUBLIC
-    common = {400, 503} if is_public else {400, 401, 403, 404, 422, 429, 503}
+    is_sign_in = operation["operationId"] in SIGN_INS | OF_A_TOKEN
+    finding = set() if is_sign_in else {404}
+    common = {400, 503} if is_public else {400, 401, 403, 422, 429, 503} | finding
     assert common <= set(refusals) <= common | {409}
     assert all(set(answer["content"]) == {"application/problem+json"} for answer in refusals.values())
-    assert operation.get("security") == (None if is_public else [{"PrincipalAuth": []}])
+    is_open = is_public or operation["operationId"] in SIGN_INS
+    assert operation.get("security") == (None if is_open else [{"PrincipalAuth": []}])
 
 
 def test_every_documented_refusal_has_a_code() -> None:

@@ -29,6 +29,7 @@ SILENT = {
 }
 # Where they may be called, as `file:function`, and why nothing goes unseen there.
 ALLOWED = {
+    "accounts/actions/resets.py:reset_password": "That an address was proven is an event of its own.",
     "accounts/migrations/0005_slugs.py:name_organizations": "Names made of names, before anyone has chosen one.",
     "accounts/migrations/0007_auditors_and_archives.py:demote_auditors": "Going back to where there are none.",
     "accounts/migrations/0009_place_invitations.py:place_invitations": "It says of each what its team says already.",

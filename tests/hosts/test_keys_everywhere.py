@@ -42,7 +42,9 @@ def asked_at_once(gaps: Sequence[float]) -> int:
 
 
 def test_key_issued_on_one_host_works_on_the_other_within_10_ms(pair: Pair, tell: Tell) -> None:
-    gaps, answers, refused = [], [], []
+    gaps: list[float] = []
+    answers: list[float] = []
+    refused: list[tuple[int, tuple[int, str]]] = []
     with closing(Client(pair.a.port)) as a, closing(Client(pair.b.port)) as b:
         for number in range(MOST_ISSUED):
             if number >= ISSUED and asked_at_once(gaps) > ISSUED * 0.95:
