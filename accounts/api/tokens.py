@@ -30,7 +30,7 @@ View = Callable[..., HttpResponse]
 _RETRY_SECONDS = "300"
 
 # allauth looks at the token of these itself, which the document says as of all others.
-_TAKES_TOKEN = {"security": [{"PrincipalAuth": []}]}
+_TAKES_TOKEN: dict[str, Any] = {"security": [{"PrincipalAuth": []}]}
 
 _log_in: View = LoginView.as_api_view(client=Client.APP)
 _second_factor: View = AuthenticateView.as_api_view(client=Client.APP)
