@@ -3,7 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
-from accounts.models import Project
+from accounts.models import Project, ProjectQuerySet
 from accounts.principals import Principal
 from keyportal.http import Problem
 
@@ -22,7 +22,7 @@ def narrowed(principal: Principal, project_id: str) -> Principal:
     except ValueError as error:
         message = "Send the id of a project, as `GET /v1/projects` lists it."
         raise Problem("invalid_field", errors=[{"field": HEADER, "message": message}]) from error
-    project = Project.objects.visible_to(principal).filter(pk=parsed).first()
+    project = _in_scope(principal).filter(pk=parsed).first()
     if project is None:
         raise Problem("not_found", f"The project of {HEADER} is not one that this key reaches.")
     if project.archived_at:
@@ -30,3 +30,11 @@ def narrowed(principal: Principal, project_id: str) -> Principal:
     if not project.accepts(principal.environment):
         raise Problem("environment_not_accepted")
     return replace(principal, scope="project", team_id=project.team_id, project_id=project.pk)
+
+
+def _in_scope(principal: Principal) -> ProjectQuerySet:
+    """Return the projects inside a key's scope, whatever its issuer's role allows there: that is asked later."""
+    projects = Project.objects.filter(team__organization_id=principal.organization_id)
+    if principal.project_id:
+        return projects.filter(pk=principal.project_id)
+    return projects.filter(team_id=principal.team_id) if principal.team_id else projects

@@ -203,6 +203,29 @@ def test_invitation_as_auditor_makes_none_of_who_came_into_a_team_meanwhile(alic
     assert OrganizationMembership.objects.get(user=user).role == "member"
 
 
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.AUDITOR])
+def test_demoted_super_admin_does_not_come_back_by_an_older_invitation(alice: Person, team: Team, role: Role) -> None:
+    invitation, _ = into_organization(alice, role=Role.SUPER_ADMIN)
+    erin = actions.create_user(email="erin@example.com", password=None, at=NOON)
+    actions.add_to_organization(organization=team.organization, user=erin, role=Role.SUPER_ADMIN, at=NOON)
+    membership = OrganizationMembership.objects.get(user=erin)
+    actions.change_organization_role(principal=alice.principal, membership=membership, role=role, at=NOON)
+    with pytest.raises(actions.InvitationNotUsable):
+        actions.accept_invitation(invitation=invitation, user=erin, at=timezone.now())
+    membership.refresh_from_db()
+    assert membership.role == role
+
+
+def test_demoted_super_admin_may_still_come_into_a_team(alice: Person, team: Team) -> None:
+    invitation, _ = invited(alice, team, at=timezone.now())
+    erin = actions.create_user(email=invitation.email, password=None, at=NOON)
+    actions.add_to_organization(organization=team.organization, user=erin, role=Role.SUPER_ADMIN, at=NOON)
+    membership = OrganizationMembership.objects.get(user=erin)
+    actions.change_organization_role(principal=alice.principal, membership=membership, role=Role.MEMBER, at=NOON)
+    actions.accept_invitation(invitation=invitation, user=erin, at=timezone.now())
+    assert TeamMembership.objects.filter(team=team, membership=membership).exists()
+
+
 def test_invitation_to_the_organization_is_void_once_its_inviter_may_not_make_it(alice: Person, dana: Person) -> None:
     _, token = into_organization(alice)
     alice.membership.role = Role.AUDITOR

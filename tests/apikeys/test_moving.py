@@ -7,9 +7,18 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions import NameTaken, NotAllowed, TeamArchived, add_to_team, archive_team, create_service_account
+from accounts.actions import (
+    NameTaken,
+    NotAllowed,
+    TeamArchived,
+    add_to_team,
+    archive_project,
+    archive_team,
+    create_service_account,
+)
 from accounts.models import Project, Role, Team
 from apikeys import actions, leaving
+from apikeys.actions import issuing
 from apikeys.models import ApiKey
 from audit.models import AuditEvent
 from tests.apikeys.audited import LogIsFull, break_the_audit_log
@@ -91,6 +100,35 @@ def test_service_accounts_keys_hold_a_project_back(
         move(alice, project, other_team)
     actions.revoke_key(principal=bob.principal, api_key=issued.row, at=NOON)
     assert move(alice, project, other_team).team == other_team
+
+
+@pytest.mark.parametrize("deed", ["move", "archive"])
+def test_no_key_is_issued_for_what_a_project_was_before_argon2_ran(
+    alice: Person,
+    bob: Person,
+    project: Project,
+    other_team: Team,
+    issue: Issue,
+    deed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account = create_service_account(
+        principal=bob.principal, team=project.team, name="deployer", role=Role.TEAM_ADMIN, steward=bob.user, at=NOON
+    )
+    make_digest = issuing.hashing.make_digest
+
+    def meanwhile(text: str) -> str:
+        if deed == "move":
+            move(alice, project, other_team)
+        else:
+            archive_project(principal=alice.principal, project=project, at=NOON)
+        return make_digest(text)
+
+    monkeypatch.setattr(issuing.hashing, "make_digest", meanwhile)
+    refusal = actions.ServiceAccountNotUsable if deed == "move" else actions.ProjectArchived
+    with pytest.raises(refusal):
+        issue(alice, Project.objects.select_related("team").get(pk=project.pk), service_account=account)
+    assert not ApiKey.objects.exists()
 
 
 def test_preview_counts_what_becomes_of_each_key(
