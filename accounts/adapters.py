@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.flows.login import clear_authentication_records
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -20,6 +22,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from django.utils.http import url_has_allowed_host_and_scheme
 from requests import RequestException
 
@@ -27,6 +30,7 @@ from accounts import throttles
 from accounts.actions import InvitationNotUsable, TeamArchived, accept_invitation, pending_invitation
 from accounts.actions.joining import Place, PlaceGone, join_by_domain, place_for
 from accounts.activity import NO_ADDRESS
+from accounts.entry import is_still_connected
 from accounts.factors import passkey_origin, tell
 from accounts.models import Invitation, User
 from accounts.password_hashing import HashingBusy
@@ -38,6 +42,7 @@ from keyportal.encryption import decrypt, encrypt
 from keyportal.names import MAX_LENGTH, is_plain
 
 INVITATION_SESSION_KEY = "invitation_token_digest"
+FIRST_STEP_SESSION_KEY = "sign_in_began_with"
 # How people can show that it is still them.
 WAYS = {
     "reauthenticate": "Use your password",
@@ -86,6 +91,20 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
         if user is not None:
             throttles.remember_place(request, user.email)
         return user
+
+    def pre_login(self, request: HttpRequest, user: User, **how: Any) -> HttpResponseBase | None:
+        """Remember what a sign-in began with, which may wait for its second step."""
+        request.session[FIRST_STEP_SESSION_KEY] = user.get_session_auth_hash()
+        response: HttpResponseBase | None = super().pre_login(request, user, **how)
+        return response
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Open the session, unless the first step of the sign-in opens none any more."""
+        if not _does_first_step_hold(request, user):
+            clear_authentication_records(request)
+            messages.info(request, "How you sign in was changed meanwhile. Sign in again.")
+            raise ImmediateHttpResponse(redirect("account_login"))
+        super().login(request, user)
 
     def _delete_login_attempts_cached_email(self, request: HttpRequest, **credentials: Any) -> None:
         throttles.forgive(request, str(credentials["email"]).lower())
@@ -210,6 +229,13 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] #
 
     def get_connect_redirect_url(self, request: HttpRequest, socialaccount: Any) -> str:
         return reverse("socialaccount_connections")
+
+
+def _does_first_step_hold(request: HttpRequest, user: User) -> bool:
+    """Say whether the password is still the one that was given, and the provider's account still connected."""
+    begun_with = request.session.pop(FIRST_STEP_SESSION_KEY, "")
+    records = get_authentication_records(request, user)
+    return constant_time_compare(begun_with, user.get_session_auth_hash()) and is_still_connected(user, records)
 
 
 def _place(sociallogin: SocialLogin) -> Place | None:

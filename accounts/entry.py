@@ -5,12 +5,14 @@ It is asked with every request, so that a rule holds on the next one of a sessio
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from django.db.models import QuerySet
 
-from accounts.models import OrganizationMembership
+from accounts.models import OrganizationMembership, User
 from accounts.security import FACTORS, SecurityPolicy, verified_addresses
 
 SOCIAL_SIGN_IN_REQUIRED = "social_sign_in_required"
@@ -49,11 +51,24 @@ def _account(membership: OrganizationMembership, records: Records) -> SocialAcco
     A session's records begin with its sign-in, and confirming it by password only adds one: the newest of a provider
     is what opened it.
     """
-    newest = next((record for record in reversed(records) if record.get("method") == "socialaccount"), None)
-    if newest is None:
-        return None
-    accounts = SocialAccount.objects.filter(user=membership.user_id, provider=newest.get("provider", ""))
-    return accounts.filter(uid=newest.get("uid", "")).first()
+    newest = _newest_of_provider(records)
+    return _accounts_of(membership.user_id, newest).first() if newest else None
+
+
+def is_still_connected(user: User, records: Records) -> bool:
+    """Say whether the provider's account by which someone proved who they are is theirs still, if there was one."""
+    newest = _newest_of_provider(records)
+    return newest is None or _accounts_of(user.pk, newest).exists()
+
+
+def _newest_of_provider(records: Records) -> Mapping[str, Any] | None:
+    return next((record for record in reversed(records) if record.get("method") == "socialaccount"), None)
+
+
+def _accounts_of(user_id: UUID, record: Mapping[str, Any]) -> QuerySet[SocialAccount]:
+    provider, uid = record.get("provider", ""), record.get("uid", "")
+    accounts: QuerySet[SocialAccount] = SocialAccount.objects.filter(user=user_id, provider=provider, uid=uid)
+    return accounts
 
 
 def _has_taken_address(

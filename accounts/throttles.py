@@ -50,7 +50,20 @@ def consume_registration(request: HttpRequest) -> None:
 
     :raises ImmediateHttpResponse: with the page that says when to come back, if there were too many.
     """
-    if _consume(request, "signup") is None:
+    _require(request, "signup")
+
+
+def consume_mail(request: HttpRequest, action: str, email: str) -> None:
+    """Count a mail to an address that a signed-in person has typed, which may be that of somebody who wants none.
+
+    :param action: `invite` or `manage_email`.
+    :raises ImmediateHttpResponse: likewise, if they had too many mailed, or the address was mailed too often.
+    """
+    _require(request, action, email.strip().lower())
+
+
+def _require(request: HttpRequest, action: str, key: str | None = None) -> None:
+    if _consume(request, action, key) is None:
         raise ImmediateHttpResponse(ratelimit.respond_429(request))
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import structlog
 from allauth.account.authentication import get_authentication_records
 from allauth.headless.tokens.strategies.jwt import internal as jwt
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.models import Session
 from django.db import Error
 
 from accounts.activity import note_request
@@ -21,6 +23,7 @@ from accounts.principals import principal_of
 from audit.context import set_actor
 from keyportal.http import ApiRequest, Problem
 
+log = structlog.get_logger("accounts")
 ORGANIZATION_HEADER = "X-Organization-Id"
 _META_NAME = "HTTP_X_ORGANIZATION_ID"
 
@@ -60,8 +63,19 @@ def _person_and_session(token: str) -> tuple[User, SessionBase]:
     session = jwt.get_token_session(payload) if payload else None
     user = jwt.validate_token_user(payload, session) if session else None
     if user is None or session is None:
+        log.info("token.auth_failed", code="invalid_token")
         raise Problem("invalid_token")
     return user, session
+
+
+def hold_session(refresh_token: str) -> None:
+    """Let exchanges of a refresh token wait for each other, and for the end of its session: one takes it.
+
+    allauth reads a session, and writes it anew with the next one's name. The caller has begun a transaction.
+    """
+    payload = jwt.decode_token(refresh_token, "refresh")
+    session_key = jwt.session_key_from_sid(payload["sid"]) if payload else None
+    list(Session.objects.select_for_update().filter(session_key=session_key or ""))
 
 
 def _membership(user: User, organization_id: str | None) -> OrganizationMembership:

@@ -1,6 +1,6 @@
-"""What the portal knows about a person, for that person."""
+"""What the portal knows about a person, for that person, and nothing about anybody else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,17 @@ from audit.models import AuditEvent
 
 # The newest of what a person did; the audit log's own export has all of it.
 MOST_EVENTS = 10_000
+# Tables whose rows the log calls by somebody's address.
+NAMED_BY_ADDRESS = frozenset(
+    {
+        "users",
+        "organization_memberships",
+        "team_memberships",
+        "invitations",
+        "connected_accounts",
+        "second_factors",
+    }
+)
 
 
 def data_of(user: User, *, at: datetime) -> dict[str, Any]:
@@ -39,10 +50,10 @@ def data_of(user: User, *, at: datetime) -> dict[str, Any]:
         "memberships": list(_memberships(user)),
         "stewardships": list(ServiceAccount.objects.filter(steward=user).values("name", "team__name", "stopped_at")),
         "invitations": list(
-            Invitation.objects.filter(invited_by=user).values("email", "role", "created_at", "accepted_at")
+            Invitation.objects.filter(invited_by=user).values("role", "created_at", "expires_at", "accepted_at")
         ),
         "mails": list(OutgoingMail.objects.filter(user=user).values("name", "recipient", "created_at", "sent_at")),
-        "keys": list(rows_of(ApiKey.objects.filter(issuer=user), at=at)),
+        "keys": list(_keys(user, at)),
         "events": list(_events(user)),
     }
 
@@ -62,8 +73,19 @@ def _memberships(user: User) -> Iterator[dict[str, Any]]:
         }
 
 
+def _keys(user: User, at: datetime) -> Iterator[Mapping[str, object]]:
+    """Yield the keys that the person issued; from where one comes that acts for others by now is theirs to know."""
+    keys = ApiKey.objects.filter(issuer=user)
+    organizations = OrganizationMembership.objects.filter(user=user).values("organization")
+    own = keys.acting_for_issuer().filter(organization__in=organizations).values_list("pk", flat=True)
+    own_ids = set(map(str, own))
+    for row in rows_of(keys, at=at):
+        yield row if row["id"] in own_ids else {**row, "last_used_ip": None}
+
+
 def _events(user: User) -> Iterator[dict[str, Any]]:
+    """Yield what the person did; a label that is somebody else's address is left out."""
     events = AuditEvent.objects.filter(actor_kind="user", actor_id=str(user.pk)).order_by("-id")
-    yield from map(
-        dict, events.values("at", "event", "target_table", "target_label", "address", "request_id")[:MOST_EVENTS]
-    )
+    for row in events.values("at", "event", "target_table", "target_label", "address", "request_id")[:MOST_EVENTS]:
+        is_others = row["target_table"] in NAMED_BY_ADDRESS and user.email not in row["target_label"]
+        yield {**row, "target_label": "" if is_others else row["target_label"]}

@@ -230,6 +230,9 @@ ACCOUNT_RATE_LIMITS = {
     "reset_password": "10/m/ip,3/5m/key",
     "reset_password_from_key": "10/m/ip",
     "signup": "10/m/ip",
+    # Mails to addresses that a signed-in person types: of the person, and to one address.
+    "manage_email": "3/5m/user,3/5m/key",
+    "invite": "30/5m/user,5/5m/key",
 }
 ACCOUNT_SESSION_REMEMBER = True
 # Second factors, sessions, and bearer tokens of people.

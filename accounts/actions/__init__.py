@@ -1,6 +1,6 @@
 """Every write to people, organizations, teams, projects and service accounts."""
 
-from accounts.actions.closing import close_account, organizations_left_alone
+from accounts.actions.closing import close_account, lock_organizations, organizations_left_alone
 from accounts.actions.inviting import (
     INVITATION_LASTS,
     accept_invitation,
@@ -27,6 +27,7 @@ from accounts.actions.places import (
     change_project_environments,
     create_project,
     create_team,
+    locked_project,
     rename_project,
     rename_team,
     restore_project,
@@ -90,6 +91,8 @@ __all__ = [
     "find_invitation",
     "invite",
     "invite_to_organization",
+    "lock_organizations",
+    "locked_project",
     "may_change",
     "may_manage_invitation",
     "organizations_left_alone",

@@ -5,13 +5,23 @@ from datetime import datetime
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
 from django.db import transaction
 from django.db.models import Model
 
 from accounts.actions.refusals import LastSuperAdmin
 from accounts.actions.sessions import end_sessions
 from accounts.mailing import outbox
-from accounts.models import Device, EmailChange, Organization, OrganizationMembership, OutgoingMail, Role, User
+from accounts.models import (
+    Device,
+    EmailChange,
+    Invitation,
+    Organization,
+    OrganizationMembership,
+    OutgoingMail,
+    Role,
+    User,
+)
 from accounts.recording import record_own
 
 # RFC 2606 §2: no address of this kind is ever anyone's.
@@ -25,6 +35,8 @@ _PERSONAL: tuple[type[Model], ...] = (
     Device,
     EmailChange,
     OutgoingMail,
+    # Those that ended by themselves, which say from where somebody came too.
+    UserSession,
 )
 
 
@@ -36,6 +48,14 @@ def organizations_left_alone(user: User) -> list[Organization]:
     return [found.organization for found in mine.exclude(organization__in=kept).select_related("organization")]
 
 
+def lock_organizations(user: User) -> None:
+    """Lock those that a person is in, in one order, so that two super admins who leave at once do not both succeed.
+
+    They come before any key, as for whoever else locks both.
+    """
+    list(Organization.objects.select_for_update(no_key=True).filter(memberships__user=user).order_by("pk"))
+
+
 @transaction.atomic
 def close_account(*, user: User, at: datetime) -> None:
     """Take a person out of everything and forget who they were; the row stays for the keys and events that name it.
@@ -45,9 +65,10 @@ def close_account(*, user: User, at: datetime) -> None:
 
     :raises LastSuperAdmin: if an organization would be left without one.
     """
-    # Locked, in one order, so that two super admins who leave at once do not both succeed.
-    list(Organization.objects.select_for_update(no_key=True).filter(memberships__user=user).order_by("pk"))
+    lock_organizations(user)
     current = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    if current.deleted_at:
+        return  # in another window, a moment ago
     if alone := organizations_left_alone(current):
         names = ", ".join(organization.name for organization in alone)
         raise LastSuperAdmin(f"You are the only super admin of {names}. Make someone else one first.")
@@ -57,6 +78,9 @@ def close_account(*, user: User, at: datetime) -> None:
     for model in _PERSONAL:
         for row in model._default_manager.filter(user=current):
             row.delete()
+    # Places that were taken. One that is still kept waits for whoever reads the address next.
+    for invitation in Invitation.objects.filter(email=current.email).exclude(accepted_at=None):
+        invitation.delete()
     _forget(current, at)
 
 

@@ -58,9 +58,11 @@ def change_organization_role(
     :raises NotAMember: if they left first.
     :raises LastSuperAdmin: if there would be none left.
     """
+    # Before the membership is locked, as in a team. Who may still come into a team is not kept out of it.
     if role == Role.AUDITOR:
-        # Before the membership is locked, as in a team.
         withdraw_invitations(membership.pk)
+    elif role == Role.MEMBER:
+        withdraw_invitations(membership.pk, team_id=None)
     current = _in_organization(principal, membership)
     if role != Role.SUPER_ADMIN:
         _require_another_super_admin(current)
@@ -141,12 +143,15 @@ def _require_another_super_admin(membership: OrganizationMembership) -> None:
         raise LastSuperAdmin
 
 
-def withdraw_invitations(membership_id: UUID, *, team_id: UUID | None = None) -> None:
-    """Void the links that would bring who leaves back in."""
+def withdraw_invitations(membership_id: UUID, **place: UUID | None) -> None:
+    """Void the links that would bring who leaves back in.
+
+    :param place: `team_id` of the one that they leave, or None for those to the organization itself; otherwise all.
+    """
     membership = OrganizationMembership.objects.select_related("user").filter(pk=membership_id).first()
     if membership is None:
         return  # who left first, as the caller is about to find out
     invitations = Invitation.objects.select_for_update(of=("self",)).filter(accepted_at=None)
     here = invitations.filter(email=membership.user.email, organization=membership.organization_id)
-    for invitation in here.filter(team=team_id) if team_id else here:
+    for invitation in here.filter(**place):
         invitation.delete()

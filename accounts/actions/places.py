@@ -40,7 +40,8 @@ def create_project(
     :raises NameTaken: if the team has one of this name.
     """
     _require(principal, Right.PROJECTS_MANAGE, team)
-    if team.archived_at:
+    # Locked, so that a team which is put away at this moment takes the project along, or is seen to be.
+    if Team.objects.select_for_update(no_key=True).get(pk=team.pk).archived_at:
         raise TeamArchived
     try:
         with transaction.atomic():
@@ -55,8 +56,7 @@ def change_project_environments(*, principal: Principal, project: Project, envir
 
     :raises NotAllowed: unless the caller administers its team.
     """
-    _require(principal, Right.PROJECTS_MANAGE, project.team)
-    current = Project.objects.select_for_update(of=("self",)).select_related("team").get(pk=project.pk)
+    current = _managed(principal, project)
     if current.environments != environments:
         current.environments = environments
         current.save(update_fields=["environments"])
@@ -81,8 +81,7 @@ def rename_project(*, principal: Principal, project: Project, name: str) -> Proj
     :raises NotAllowed: unless the caller administers its team.
     :raises NameTaken: if the team has one of this name.
     """
-    _require(principal, Right.PROJECTS_MANAGE, project.team)
-    return _renamed(_locked(project), name)
+    return _renamed(_managed(principal, project), name)
 
 
 @transaction.atomic
@@ -114,8 +113,7 @@ def archive_project(*, principal: Principal, project: Project, at: datetime) -> 
 
     :raises NotAllowed: unless the caller administers its team.
     """
-    _require(principal, Right.PROJECTS_MANAGE, project.team)
-    current = _locked(project)
+    current = _managed(principal, project)
     return _put_away(current, current.archived_at or at)
 
 
@@ -126,10 +124,9 @@ def restore_project(*, principal: Principal, project: Project) -> Project:
     :raises NotAllowed: unless the caller administers its team.
     :raises TeamArchived: if its team is still archived.
     """
-    _require(principal, Right.PROJECTS_MANAGE, project.team)
-    current = _locked(project)
-    # Locked, so that a team which is archived at this moment takes this project along, or is seen to be.
-    if Team.objects.select_for_update().get(pk=current.team_id).archived_at:
+    current = _managed(principal, project)
+    # Who archives the team locks its projects too, so either that is seen here, or it takes this project along.
+    if current.team.archived_at:
         raise TeamArchived
     return _put_away(current, None)
 
@@ -139,8 +136,18 @@ def _require(principal: Principal, right: Right, team: Team) -> None:
         raise NotAllowed
 
 
-def _locked(project: Project) -> Project:
-    return Project.objects.select_for_update(of=("self",)).select_related("team").get(pk=project.pk)
+def locked_project(project: Project) -> Project:
+    """Return a project with its team as they are stored now; neither changes until the running transaction ends."""
+    # A statement of its own: one that waits for a lock still joins the team that the project had before.
+    Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
+    return Project.objects.select_related("team").get(pk=project.pk)
+
+
+def _managed(principal: Principal, project: Project) -> Project:
+    """Return a project, locked, if the caller manages the projects of the team that it has by now."""
+    current = locked_project(project)
+    _require(principal, Right.PROJECTS_MANAGE, current.team)
+    return current
 
 
 P = TypeVar("P", Team, Project)

@@ -16,11 +16,14 @@ from allauth.headless.constants import Client, Flow
 from allauth.headless.mfa.views import AuthenticateView
 from allauth.headless.mfa.views import ReauthenticateView as ReauthenticateByCodeView
 from allauth.headless.tokens.views import RefreshTokenView
+from django.contrib.sessions.backends.base import UpdateError
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Router, Schema, Status
 from pydantic import SecretStr
 
 from accounts.passwords import MAX_LENGTH
+from accounts.tokens import hold_session
 from keyportal.http import Problem
 from keyportal.schemas import answers
 
@@ -108,9 +111,11 @@ def create_token_by_second_factor(request: HttpRequest, body: SecondFactor) -> d
 @router.post(
     "/auth/token/refresh", response=answers(200, Tokens), operation_id="refresh_token", summary="Get the next token"
 )
-def refresh_token(request: HttpRequest, body: Refresh) -> dict[str, Any]:  # noqa: ARG001 - checked; allauth reads it
+def refresh_token(request: HttpRequest, body: Refresh) -> dict[str, Any]:
     """Exchange a refresh token for the next pair, as long as its session lasts."""
-    answer = _asked(_refresh, request)
+    with transaction.atomic():
+        hold_session(body.refresh_token.get_secret_value())
+        answer = _asked(_refresh, request)
     if answer.status != HTTPStatus.OK:
         raise Problem("invalid_token")
     return answer.tokens()
@@ -179,7 +184,7 @@ def _asked(view: View, request: HttpRequest, *, session_token: str = "") -> _Ans
 
     :param session_token: the session that the call goes on with, where it is no token's. Whatever the client sent as
         such itself does not count: it could be the session of a browser.
-    :raises Problem: `too_many_sign_ins`, if a throttle refuses it.
+    :raises Problem: `too_many_sign_ins`, if a throttle refuses it; `invalid_token`, if its session ends meanwhile.
     """
     request.META.pop("HTTP_X_SESSION_TOKEN", None)
     if session_token:
@@ -187,10 +192,15 @@ def _asked(view: View, request: HttpRequest, *, session_token: str = "") -> _Ans
         request.META["HTTP_X_SESSION_TOKEN"] = session_token
     # Django reads the headers out of META once.
     request.__dict__.pop("headers", None)
+    own = request.user, request.session
     try:
         response = view(request)
     except ImmediateHttpResponse as immediate:
         response = immediate.response
+    except UpdateError as error:
+        # The session was ended while it was asked. allauth puts the request's own back, and has not come to that.
+        request.user, request.session = own
+        raise Problem("invalid_token") from error
     answer = _Answer(response)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS or "too_many_login_attempts" in answer.codes:
         raise Problem("too_many_sign_ins", headers={"Retry-After": _RETRY_SECONDS})

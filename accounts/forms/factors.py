@@ -8,7 +8,7 @@ from allauth.mfa.webauthn import forms as allauth_forms
 from allauth.mfa.webauthn.internal import auth
 from django import forms
 from django.core.exceptions import ValidationError
-from fido2.webauthn import CollectedClientData
+from fido2.webauthn import AuthenticatorData, CollectedClientData
 
 from accounts.factors import matching_step, passkey_origin
 from accounts.forms import NameField
@@ -101,6 +101,8 @@ class UsePasskeyForm(allauth_forms.AuthenticateWebAuthnForm):  # type: ignore[mi
         try:
             parsed = auth.parse_authentication_response(self.cleaned_data["credential"])
             _require_our_origin(parsed.response.client_data)
+            if self.passwordless:
+                _require_verified_user(parsed.response.authenticator_data)
             return super().clean_credential()
         except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as error:
             self._note_failure()
@@ -130,6 +132,15 @@ def _require_our_origin(client_data: CollectedClientData) -> None:
     """Refuse what was made on another page, whatever its browser or a proxy called us (WebAuthn Level 3 §13.4.9)."""
     if client_data.origin != passkey_origin() or client_data.cross_origin:
         raise ValueError("a passkey was used on another page")
+
+
+def _require_verified_user(data: AuthenticatorData) -> None:
+    """Refuse whoever did not show that the passkey is theirs, where it is all that is asked for.
+
+    It is asked of the answer itself: the challenge may be a second step's, which asks for less.
+    """
+    if not data.is_user_verified():
+        raise ValueError("a passkey was used by nobody in particular")
 
 
 def _sentence(error: Exception) -> str:

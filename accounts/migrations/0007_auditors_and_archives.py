@@ -14,7 +14,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(migrations.RunPython.noop, demote_auditors),
         migrations.RemoveConstraint(model_name="organizationmembership", name="organization_membership_role"),
         migrations.AlterField(
             model_name="organizationmembership",
@@ -33,4 +32,6 @@ class Migration(migrations.Migration):
             model_name="project", name="archived_at", field=models.DateTimeField(blank=True, null=True)
         ),
         migrations.AddField(model_name="team", name="archived_at", field=models.DateTimeField(blank=True, null=True)),
+        # The last, so that on the way back it comes before the constraint that knows no auditors.
+        migrations.RunPython(migrations.RunPython.noop, demote_auditors),
     ]

@@ -1,8 +1,14 @@
 """Let an invitation be the operator's, who has no account."""
 
+from typing import Any
+
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
+
+
+def withdraw_those_of_operators(apps: Any, _schema_editor: Any) -> None:
+    apps.get_model("accounts", "Invitation").objects.filter(invited_by=None).delete()
 
 
 class Migration(migrations.Migration):
@@ -22,4 +28,5 @@ class Migration(migrations.Migration):
                 to=settings.AUTH_USER_MODEL,
             ),
         ),
+        migrations.RunPython(migrations.RunPython.noop, withdraw_those_of_operators),
     ]

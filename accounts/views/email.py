@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from allauth.core import ratelimit
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpResponse
@@ -11,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts import throttles
 from accounts.actions.email_change import (
     EmailChangeNotUsable,
     EmailTaken,
@@ -49,9 +49,7 @@ def email_change(request: MemberRequest) -> HttpResponse:
         return _page(request, EmailChangeForm(user=request.user), status=403)
     if not form.is_valid():
         return _page(request, form)
-    if not ratelimit.consume(request, action="manage_email", user=request.user):
-        too_many: HttpResponse = ratelimit.respond_429(request)
-        return too_many
+    throttles.consume_mail(request, "manage_email", form.cleaned_data["new_email"])
     ask_for_email_change(user=request.user, new_email=form.cleaned_data["new_email"], at=timezone.now())
     messages.success(request, "We have mailed a link to your old address and one to the new. Open both.")
     return redirect("account-email")

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
-from accounts import actions
+from accounts import actions, throttles
 from accounts.forms import InvitationForm
 from accounts.forms.inviting import OrganizationInvitationForm
 from accounts.mailing import outbox
@@ -42,6 +42,7 @@ def invitation_create(request: MemberRequest, team_id: UUID) -> HttpResponse:
     form = InvitationForm(posted(request))
     if form.is_valid():
         email, role = form.cleaned_data["email"], Role(form.cleaned_data["role"])
+        throttles.consume_mail(request, "invite", email)
         try:
             return _sent(
                 request,
@@ -66,6 +67,7 @@ def people_invite(request: MemberRequest) -> HttpResponse:
     if form.is_valid():
         email, role = form.cleaned_data["email"], Role(form.cleaned_data["role"])
         at = timezone.now()
+        throttles.consume_mail(request, "invite", email)
         try:
             return _sent(
                 request, *actions.invite_to_organization(principal=request.principal, email=email, role=role, at=at)
@@ -82,6 +84,7 @@ def people_invite(request: MemberRequest) -> HttpResponse:
 def invitation_resend(request: MemberRequest, invitation_id: UUID) -> HttpResponse:
     invitation = _invitation(request, invitation_id)
     if request.method == "POST":
+        throttles.consume_mail(request, "invite", invitation.email)
         try:
             return _sent(
                 request,

@@ -110,6 +110,9 @@ def project_rename(request: MemberRequest, project_id: UUID) -> HttpResponse:
             return redirect("project-detail", project.pk)
         except actions.NameTaken:
             form.add_error("name", "The team has a project of this name already. Choose another name.")
+        except actions.NotAllowed as refused:
+            # It was moved to another team a moment ago.
+            raise PermissionDenied(str(refused)) from refused
     return _rename_page(request, form, project, reverse("project-detail", args=[project.pk]))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from accounts.actions import TeamArchived
+from accounts.actions import TeamArchived, locked_project
 from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
 from accounts.rights import Right, holds
@@ -75,11 +75,27 @@ def authority_over(principal: Principal, place: Organization | Team | Project, r
     # The organization's policy may ask for more than the right does.
     if not may_issue_scope(scope, role, issuers=rules.policy.issuers):
         raise ScopeNotAllowed
+    _require_unarchived(place)
+    return scope, role
+
+
+def _require_unarchived(place: Organization | Team | Project) -> None:
+    """Let a place that was put away get no new keys."""
     if isinstance(place, Project) and place.archived_at:
         raise ProjectArchived
     if isinstance(place, Team) and place.archived_at:
         raise TeamArchived
-    return scope, role
+
+
+def locked_place(place: Organization | Team | Project) -> Organization | Team | Project:
+    """Return a team or project as it is stored now, and as it stays for the running transaction."""
+    match place:
+        case Project():
+            return locked_project(place)
+        case Team():
+            return Team.objects.select_for_update(no_key=True).get(pk=place.pk)
+        case _:
+            return place
 
 
 def _is_outside(principal: Principal, scope: str, place: Organization | Team | Project) -> bool:
@@ -232,7 +248,10 @@ def check_successor_scope(principal: Principal, api_key: ApiKey, rules: Rules) -
     A service account stands behind its own keys, whoever issues them.
 
     :raises ScopeNotAllowed: if T4 or the organization's policy asks for a greater role.
+    :raises ProjectArchived: if it is of a project that was put away.
+    :raises TeamArchived: if it is of such a team.
     """
+    _require_unarchived(api_key.place)
     if api_key.service_account_id:
         return
     held = principal.role_in(api_key.place_team_id)

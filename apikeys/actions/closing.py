@@ -8,7 +8,7 @@ from accounts import actions as people
 from accounts.models import OrganizationMembership, User
 from accounts.principals import principal_of
 from apikeys import notices
-from apikeys.actions.ending import revoke_key
+from apikeys.actions.ending import revoke_with_issuer
 from apikeys.actions.refusals import KeysRemain
 from apikeys.models import ApiKey, ApiKeyQuerySet
 
@@ -30,6 +30,7 @@ def delete_account(*, user: User, at: datetime, revoke_keys: bool = False) -> No
     :raises KeysRemain: if there are some, and they shall not be revoked.
     :raises LastSuperAdmin: as `close_account` does.
     """
+    people.lock_organizations(user)
     remaining = list(keys_standing_with(user, at=at).order_by("pk"))
     if remaining and not revoke_keys:
         raise KeysRemain
@@ -37,10 +38,5 @@ def delete_account(*, user: User, at: datetime, revoke_keys: bool = False) -> No
     principals = {membership.organization_id: principal_of(membership) for membership in memberships}
     with notices.together():
         for api_key in remaining:
-            revoke_key(
-                principal=principals[api_key.organization_id],
-                api_key=api_key,
-                at=at,
-                reason="Its issuer's account ended.",
-            )
+            revoke_with_issuer(principal=principals[api_key.organization_id], api_key=api_key, at=at, reason=ENDED)
     people.close_account(user=user, at=at)

@@ -23,11 +23,26 @@ def revoke_key(*, principal: Principal | None, api_key: ApiKey, at: datetime, re
     current = _locked(api_key, principal)
     if current.is_revoked:
         raise KeyAlreadyRevoked
+    _revoke(current, principal, at, reason)
+    return current
+
+
+@transaction.atomic
+def revoke_with_issuer(*, principal: Principal, api_key: ApiKey, at: datetime, reason: str) -> None:
+    """End a key of somebody who goes for good, whatever they may still do in its place, unless it is seen to already.
+
+    :param principal: its issuer, who asks for it.
+    """
+    current = _locked(api_key, None)
+    if not current.is_revoked and current.service_account_id is None:
+        _revoke(current, principal, at, reason)
+
+
+def _revoke(current: ApiKey, principal: Principal | None, at: datetime, reason: str) -> None:
     current.revoked_at, current.revoke_reason = at, kept_reason(reason)
     current.revoked_by_id = principal.person_id if principal else None
     current.save(update_fields=["revoked_at", "revoked_by", "revoke_reason"])
     notices.key_revoked(current, principal, reason=current.revoke_reason, at=at)
-    return current
 
 
 @transaction.atomic

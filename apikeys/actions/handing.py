@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from accounts.models import ServiceAccount
+from accounts.models import Organization, Project, ServiceAccount, Team
 from accounts.principals import Principal
 from apikeys import limits, notices
 from apikeys.actions.authority import (
@@ -14,6 +14,7 @@ from apikeys.actions.authority import (
     check_limits,
     check_networks,
     check_service_account,
+    locked_place,
     may_revoke,
 )
 from apikeys.actions.refusals import (
@@ -50,20 +51,22 @@ def hand_to_service_account(
         raise ServiceAccountNotUsable("The key acts for a service account already.")
     if ALL in current.permissions:
         raise NotForServiceAccounts
-    role = _role_to_issue(principal, current)
+    # Locked, so that its project does not move to another team than the account's meanwhile.
+    place = locked_place(current.place)
+    role = _role_to_issue(principal, current, place)
     account = ServiceAccount.objects.get(pk=service_account.pk)
-    current.service_account_id = check_service_account(principal, current.place, role, account)
+    current.service_account_id = check_service_account(principal, place, role, account)
     current.save(update_fields=["service_account"])
     notices.key_handed_over(current, principal, at=at)
     return current
 
 
-def _role_to_issue(principal: Principal, api_key: ApiKey) -> Role:
+def _role_to_issue(principal: Principal, api_key: ApiKey, place: Organization | Team | Project) -> Role:
     """Return the caller's role where the key is for, if they could issue it as it is, now."""
     rules = rules_of(api_key.organization_id)
-    _, role = authority_over(principal, api_key.place, rules)
+    _, role = authority_over(principal, place, rules)
     check_grant(principal, role, api_key.permissions, api_key.expires_at, rules)
-    check_environment(principal, api_key.place, api_key.environment)
+    check_environment(principal, place, api_key.environment)
     check_networks(principal, api_key.networks)
     check_limits(principal, limits.of_row(api_key.per_second, api_key.per_minute, api_key.per_day))
     return role

@@ -16,6 +16,7 @@ from apikeys.actions.authority import (
     check_limits,
     check_networks,
     check_service_account,
+    locked_place,
     published_permissions,
 )
 from apikeys.actions.conformity import check_policy
@@ -103,9 +104,12 @@ def issue_key(
     )
     try:
         with transaction.atomic():
-            # Asked once more, since argon2 took its time: no key slips by a policy that was changed meanwhile.
+            # Asked once more, since argon2 took its time: no key slips by a policy that was changed meanwhile, nor into
+            # a place that was put away or moved to another team.
             rules = rules_of(principal.organization_id, is_locked=True)
-            authority_over(principal, place, rules)
+            place = locked_place(place)
+            _, role = authority_over(principal, place, rules)
+            check_service_account(principal, place, role, service_account)
             check_policy(rules, permissions=permissions, expires_at=expires_at, created_at=at, networks=networks)
             api_key.save(force_insert=True)
             notices.key_issued(api_key, principal, at=at)

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.utils.crypto import constant_time_compare
 
-from accounts.actions import NameTaken, NotAllowed, TeamArchived
+from accounts.actions import NameTaken, NotAllowed, TeamArchived, locked_project
 from accounts.models import Project, Team
 from accounts.principals import Principal
 from accounts.rights import Right, holds
@@ -27,7 +27,7 @@ def move_project(
     :raises ProjectHasAccountKeys: if keys act there for service accounts, which belong to the team it leaves.
     :raises MoveHasChanged: if something else would become of the keys by now than the caller saw.
     """
-    current = Project.objects.select_for_update(of=("self",)).select_related("team").get(pk=project.pk)
+    current = locked_project(project)
     for each in (current.team, team):
         if each.organization_id != principal.organization_id or not holds(principal, Right.PROJECTS_MANAGE, each.pk):
             raise NotAllowed("Whoever moves a project administers both its team and the one that it goes to.")

@@ -30,7 +30,11 @@ def project_environments(request: MemberRequest, project_id: UUID) -> HttpRespon
     form = EnvironmentsForm(posted(request), initial={"environments": project.environments})
     if form.is_valid():
         accepted = form.cleaned_data["environments"]
-        actions.change_project_environments(principal=request.principal, project=project, environments=accepted)
+        try:
+            actions.change_project_environments(principal=request.principal, project=project, environments=accepted)
+        except actions.NotAllowed as refused:
+            # It was moved to another team a moment ago.
+            raise PermissionDenied(str(refused)) from refused
         messages.success(request, f"{project.name} accepts: {Project.Environments(accepted).label.lower()}.")
         return redirect("project-detail", project.pk)
     return form_page(

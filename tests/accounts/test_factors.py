@@ -18,6 +18,7 @@ from accounts.models import OutgoingMail, User
 from audit.models import AuditEvent
 from tests.accounts.factored import (
     OVERVIEW,
+    PASSKEY_SIGN_IN,
     SECOND_STEP,
     add_passkey,
     code_of,
@@ -45,7 +46,7 @@ from tests.accounts.scenes import (
     text_of,
     without_password,
 )
-from tests.cast import NOON, Person
+from tests.cast import NOON, PASSWORD, Person
 
 ADD_APP, REMOVE_APP = "/account/factors/app/add/", "/account/factors/app/remove/"
 NEW_CODES = "/account/factors/codes/new/"
@@ -377,6 +378,21 @@ def test_second_step_without_a_password_leads_to_the_first(alice: Person) -> Non
     assert Client().get(SECOND_STEP)["Location"] == "/account/sign-in/"
 
 
+def test_second_step_leads_nowhere_once_the_password_is_another(dana: Person, noon: Any) -> None:
+    secret = with_app(dana)
+    browser = Client()
+    give_password(browser, dana)
+    token = Client().post("/v1/auth/token", {"email": dana.email, "password": PASSWORD}, "application/json").json()
+    dana.user.set_password("a sentence that nobody else knows")
+    dana.user.save(update_fields=["password"])
+    response = browser.post(SECOND_STEP, {"code": code_of(secret)}, follow=True)
+    assert "How you sign in was changed meanwhile." in text_of(response)
+    assert not is_signed_in(browser)
+    noon.shift(30)
+    sent = {"flow": token["flow"], "code": code_of(secret)}
+    assert Client().post("/v1/auth/token/second-factor", sent, "application/json").status_code == 401
+
+
 def test_wrong_second_step_is_on_record_and_answers_422(dana: Person) -> None:
     secret = with_app(dana)
     client = Client()
@@ -461,6 +477,21 @@ def test_key_that_does_not_verify_its_user_signs_nobody_in_by_itself(dana: Perso
     add_passkey(dana_client, passkey)
     client = Client()
     passkey_sign_in(client, passkey)
+    assert not is_signed_in(client)
+
+
+def test_challenge_of_a_second_step_signs_nobody_in_by_itself(
+    dana: Person, dana_client: Client, bob: Person, noon: Any
+) -> None:
+    passkey = SoftPasskey(verifies_user=False)
+    add_passkey(dana_client, passkey)
+    with_app(bob)
+    client = Client()
+    give_password(client, bob)
+    credential = passkey.get(options_of(client.get(SECOND_STEP)))
+    # Bob's sign-in is over by then, and the challenge is not.
+    noon.shift(16 * 60)
+    client.post(PASSKEY_SIGN_IN, {"credential": credential})
     assert not is_signed_in(client)
 
 

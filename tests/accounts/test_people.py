@@ -264,6 +264,25 @@ def test_people_invite_preselects_no_role(alice_client: Client) -> None:
     assert response.context["form"]["role"].value() is None
 
 
+def test_address_is_mailed_five_invitations_in_five_minutes_and_no_more(alice_client: Client, team: Team) -> None:
+    def resend() -> Any:
+        return alice_client.post(f"/invitations/{Invitation.objects.get().pk}/resend/")
+
+    form = {"email": "erin@example.com", "role": "auditor"}
+    assert alice_client.post("/people/invite/", form).status_code == 200
+    assert [resend().status_code for _ in range(5)] == [200] * 4 + [429]
+    for url in ("/people/invite/", f"/teams/{team.pk}/invite/"):
+        assert alice_client.post(url, form | {"role": "auditor" if "people" in url else "developer"}).status_code == 429
+    assert len(mails("erin@example.com")) == 5
+    assert alice_client.post("/people/invite/", form | {"email": "frank@example.com"}).status_code == 200
+
+
+def test_person_invites_thirty_in_five_minutes_and_no_more(alice_client: Client) -> None:
+    forms = [{"email": f"e{n}@example.com", "role": "auditor"} for n in range(31)]
+    answers = [alice_client.post("/people/invite/", form).status_code for form in forms]
+    assert answers == [200] * 30 + [429]
+
+
 # Again, and no longer
 
 

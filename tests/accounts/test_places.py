@@ -1,15 +1,18 @@
 """Renaming teams and projects, and putting them away."""
 
+import html
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 
 from accounts import actions
 from accounts.models import Project, Role, ServiceAccount, Team
-from apikeys.actions import ProjectArchived
+from apikeys.actions import ProjectArchived, rotate_key
+from apikeys.models import ApiKey
 from audit.models import AuditEvent
 from tests.accounts.scenes import LogIsFull
 from tests.cast import NOON, Issued, Person
@@ -104,6 +107,19 @@ def test_archived_places_get_nothing_new(alice: Person, bob: Person, project: Pr
         actions.create_service_account(
             principal=bob.principal, team=team, name="ci", role=Role.DEVELOPER, steward=bob.user, at=NOON
         )
+
+
+def test_key_of_an_archived_place_gets_no_successor(
+    alice: Person, bob: Person, project: Project, issue: Issue, bob_client: Client
+) -> None:
+    of_team, of_project = issue(bob, project.team), issue(bob, project)
+    actions.archive_team(principal=alice.principal, team=project.team, at=NOON)
+    for issued, refusal in ((of_team, actions.TeamArchived), (of_project, ProjectArchived)):
+        with pytest.raises(refusal):
+            rotate_key(principal=bob.principal, api_key=issued.row, at=NOON)
+        answer = bob_client.post(f"/keys/{issued.row.pk}/rotate/", {"form_id": uuid4(), "reason": "routine"})
+        assert (answer.status_code, str(refusal.sentence) in html.unescape(answer.content.decode())) == (422, True)
+        assert not ApiKey.objects.get(pk=issued.row.pk).rotated_at
 
 
 def test_invitation_waits_for_its_team_to_be_restored(alice: Person, bob: Person, team: Team) -> None:

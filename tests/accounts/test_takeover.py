@@ -432,6 +432,18 @@ def test_sign_in_that_stopped_half_way_is_continued_by_no_other_session(
     assert is_signed_in(client)
 
 
+@every_way
+def test_sign_in_that_stopped_half_way_ends_with_the_connection(
+    client: Client, alice: Person, world: Provider, secret: str, way: str
+) -> None:
+    account = connected(alice, way, ALICES)
+    be(world, way, ALICES)
+    through(client, way)
+    account.delete()
+    assert client.post(SECOND_STEP, {"code": code_of(secret)})["Location"].startswith("/account/sign-in/")
+    assert not is_signed_in(client)
+
+
 def test_half_a_sign_in_proves_nothing_for_someone_elses(
     client: Client, alice: Person, dana: Person, world: Provider, secret: str
 ) -> None:

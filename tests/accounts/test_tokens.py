@@ -21,6 +21,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts import actions
 from accounts.models import Organization, Project, Role, Team, TeamMembership, User
 from audit.models import AuditEvent
+from tests.accounts.scenes import together
 from tests.cast import NOON, PASSWORD, Person
 
 Api = Callable[..., Any]
@@ -181,6 +182,39 @@ def test_token_ends_and_its_refresh_token_gets_the_next_once(api: Api, bob_signs
         assert api("GET /v1/projects", answer.json()["access_token"]).status_code == 200
         again = api("POST /v1/auth/token/refresh", refresh_token=first["refresh_token"])
         assert code_of(again) == (401, "invalid_token")
+
+
+@pytest.mark.every_database
+@pytest.mark.django_db(transaction=True)
+def test_refresh_token_is_taken_by_one_of_eight_at_once(api: Api, bob_signs_in: User) -> None:
+    found = tokens_of(api, bob_signs_in.email)["refresh_token"]
+    statuses = together(8, lambda _: api("POST /v1/auth/token/refresh", refresh_token=found).status_code)
+    assert sorted(statuses) == [200] + [401] * 7
+
+
+@pytest.mark.every_database
+@pytest.mark.django_db(transaction=True)
+def test_session_that_ends_while_it_is_refreshed_or_confirmed_breaks_nothing(api: Api, bob_signs_in: User) -> None:
+    for _ in range(4):
+        found = tokens_of(api, bob_signs_in.email)
+        assert set(together(3, at_once(api, found))) <= {200, 204, 401}
+        assert code_of(api("GET /v1/projects", found["access_token"])) == (401, "invalid_token")
+
+
+def at_once(api: Api, found: dict[str, Any]) -> Callable[[int], int]:
+    """Return what three threads do with one session: end it, refresh it, and confirm it."""
+
+    def work(number: int) -> int:
+        token = found["access_token"]
+        if number == 0:
+            answer = api("DELETE /v1/auth/token", token)
+        elif number == 1:
+            answer = api("POST /v1/auth/token/refresh", refresh_token=found["refresh_token"])
+        else:
+            answer = api("POST /v1/auth/token/confirm", token, password=PASSWORD)
+        return int(answer.status_code)
+
+    return work
 
 
 def test_refresh_token_is_no_access_token(api: Api, bob_signs_in: User) -> None:

@@ -348,10 +348,12 @@ def test_commands_are_the_documented_ones() -> None:
     assert found == {
         "apply_policies",
         "create_admin",
+        "create_organization",
         "import_keys",
         "issue_key",
         "prepare",
         "prune_uses",
+        "remove_factors",
         "revoke_key",
         "send_announcement",
         "send_mail",

@@ -1,9 +1,12 @@
 """Moving a project to another team."""
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import connection, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -15,10 +18,10 @@ from accounts.actions import (
     archive_project,
     archive_team,
     create_service_account,
+    places,
 )
 from accounts.models import Project, Role, Team
-from apikeys import actions, leaving
-from apikeys.actions import issuing
+from apikeys import actions, hashing, leaving
 from apikeys.models import ApiKey
 from audit.models import AuditEvent
 from tests.apikeys.audited import LogIsFull, break_the_audit_log
@@ -115,7 +118,7 @@ def test_no_key_is_issued_for_what_a_project_was_before_argon2_ran(
     account = create_service_account(
         principal=bob.principal, team=project.team, name="deployer", role=Role.TEAM_ADMIN, steward=bob.user, at=NOON
     )
-    make_digest = issuing.hashing.make_digest
+    make_digest = hashing.make_digest
 
     def meanwhile(text: str) -> str:
         if deed == "move":
@@ -124,11 +127,94 @@ def test_no_key_is_issued_for_what_a_project_was_before_argon2_ran(
             archive_project(principal=alice.principal, project=project, at=NOON)
         return make_digest(text)
 
-    monkeypatch.setattr(issuing.hashing, "make_digest", meanwhile)
+    monkeypatch.setattr(hashing, "make_digest", meanwhile)
     refusal = actions.ServiceAccountNotUsable if deed == "move" else actions.ProjectArchived
     with pytest.raises(refusal):
         issue(alice, Project.objects.select_related("team").get(pk=project.pk), service_account=account)
     assert not ApiKey.objects.exists()
+
+
+def while_it_moves(alice: Person, project: Project, team: Team, act: Callable[[], object]) -> object:
+    """Do something while another connection moves a project and has yet to commit that; return what comes of it."""
+    has_moved = threading.Event()
+
+    def moving() -> None:
+        try:
+            with transaction.atomic():
+                move(alice, project, team)
+                has_moved.set()
+                # So long that the other one is waiting.
+                time.sleep(0.5)
+        finally:
+            has_moved.set()
+            connections.close_all()
+
+    def acting() -> object:
+        has_moved.wait(10)
+        try:
+            return act()
+        except Exception as error:  # noqa: BLE001 - it is what came of it
+            return type(error)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(moving), pool.submit(acting)
+        first.result(20)
+        return second.result(20)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_key_is_not_handed_to_an_account_of_the_team_that_its_project_leaves(
+    transactional_db: None, alice: Person, bob: Person, project: Project, other_team: Team, issue: Issue
+) -> None:
+    account = create_service_account(
+        principal=bob.principal, team=project.team, name="deployer", role=Role.TEAM_ADMIN, steward=bob.user, at=NOON
+    )
+    issued, principal = issue(alice, project), alice.principal
+
+    def hand_over() -> object:
+        return actions.hand_to_service_account(
+            principal=principal, api_key=issued.row, service_account=account, at=NOON
+        )
+
+    assert while_it_moves(alice, project, other_team, hand_over) is actions.ServiceAccountNotUsable
+    assert ApiKey.objects.get(pk=issued.row.pk).service_account_id is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_project_that_moves_is_its_new_teams_to_archive(
+    transactional_db: None, alice: Person, bob: Person, project: Project, other_team: Team, who: str
+) -> None:
+    principal = {"alice": alice, "bob": bob}[who].principal
+    found = while_it_moves(
+        alice, project, other_team, lambda: archive_project(principal=principal, project=project, at=NOON)
+    )
+    assert found == {"alice": project, "bob": NotAllowed}[who]
+    assert bool(Project.objects.get(pk=project.pk).archived_at) is (who == "alice")
+
+
+@pytest.mark.parametrize("page", ["rename", "environments"])
+def test_page_of_a_project_that_has_just_moved_is_forbidden(
+    alice: Person,
+    bob_client: Client,
+    project: Project,
+    other_team: Team,
+    page: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    locked_project = places.locked_project
+
+    def meanwhile(asked: Project) -> Project:
+        monkeypatch.setattr(places, "locked_project", locked_project)
+        move(alice, project, other_team)
+        return locked_project(asked)
+
+    monkeypatch.setattr(places, "locked_project", meanwhile)
+    answer = bob_client.post(f"/projects/{project.pk}/{page}/", {"name": "Till", "environments": "live"})
+    assert answer.status_code == 403
+    assert Project.objects.get(pk=project.pk).name == "Checkout"
 
 
 def test_preview_counts_what_becomes_of_each_key(

@@ -8,18 +8,20 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts import actions as people
-from accounts.models import Organization, OrganizationMembership, OutgoingMail, Project, Role, Team, User
+from accounts.models import Invitation, Organization, OrganizationMembership, OutgoingMail, Project, Role, Team, User
 from apikeys import actions
 from apikeys.models import ApiKey
+from audit.context import audit_context
 from audit.models import AuditEvent
 from tests.accounts.scenes import LogIsFull
-from tests.cast import NOON, Issued, Person
+from tests.cast import NOON, Issued, Person, use
 
 Issue = Callable[..., Issued]
 
@@ -106,6 +108,31 @@ def test_data_is_all_of_mine_and_nobody_elses(
     assert (event.event, event.actor_label) == ("user.data_exported", dana.email)
 
 
+def test_data_names_nobody_else(alice: Person, bob: Person, dana: Person, alice_client: Client, team: Team) -> None:
+    erin = "erin@example.com"
+    with audit_context(actor=alice.principal.as_actor(), at=NOON):
+        people.invite(principal=alice.principal, team=team, email=erin, role=Role.DEVELOPER, at=NOON)
+        people.remove_from_organization(principal=alice.principal, membership=dana.membership, at=NOON)
+    text = alice_client.post("/account/data/download/").content.decode()
+    assert "organization_membership.deleted" in text
+    assert "invitation.created" in text
+    for address in (bob.email, dana.email, erin):
+        assert address not in text
+
+
+def test_data_says_nothing_of_where_others_use_a_key(
+    alice: Person, dana: Person, dana_client: Client, issued: Issued
+) -> None:
+    def told() -> str:
+        [key] = json.loads(dana_client.post("/account/data/download/").content)["keys"]
+        return str(key["last_used_ip"])
+
+    use(issued.row, address="192.0.2.7")
+    assert told() == "192.0.2.7"
+    people.remove_from_organization(principal=alice.principal, membership=dana.membership, at=NOON)
+    assert told() == "None"
+
+
 def test_data_is_asked_for_by_post_and_after_a_recent_sign_in(dana: Person, dana_client: Client) -> None:
     assert dana_client.get("/account/data/download/").status_code == 405
     session = dana_client.session
@@ -178,6 +205,52 @@ def test_keys_end_before_their_account(dana: Person, dana_client: Client, issued
     assert Client().get("/v1/whoami", headers=issued.headers).json()["code"] == "key_revoked"
 
 
+@pytest.mark.parametrize("as_what", ["auditor", "out of the team"])
+def test_keys_out_of_reach_hold_no_account_back(
+    alice: Person, dana: Person, dana_client: Client, issued: Issued, as_what: str
+) -> None:
+    if as_what == "auditor":
+        people.change_organization_role(
+            principal=alice.principal, membership=dana.membership, role=Role.AUDITOR, at=NOON
+        )
+    else:
+        in_team = dana.membership.team_memberships.get()
+        people.remove_from_team(principal=alice.principal, team_membership=in_team, at=NOON)
+    assert delete(dana_client, dana.email, revoke_keys="on") == 302
+    revoked = ApiKey.objects.get(pk=issued.row.pk)
+    assert revoked.revoked_at is not None
+    assert revoked.revoked_by_id == dana.user.pk
+
+
+def test_organization_key_of_a_former_super_admin_holds_no_account_back(
+    alice: Person, bob: Person, alice_client: Client, organization: Organization, issue: Issue
+) -> None:
+    issued = issue(alice, organization)
+    _promote(alice, bob)
+    people.change_organization_role(principal=bob.principal, membership=alice.membership, role=Role.MEMBER, at=NOON)
+    assert delete(alice_client, alice.email, revoke_keys="on") == 302
+    assert ApiKey.objects.get(pk=issued.row.pk).is_revoked
+
+
+def test_deleted_account_leaves_no_invitation_that_it_accepted(
+    bob: Person, dana: Person, dana_client: Client, team: Team
+) -> None:
+    people.remove_from_team(
+        principal=bob.principal, team_membership=dana.membership.team_memberships.get(), at=timezone.now()
+    )
+    wanted = {"principal": bob.principal, "team": team, "email": dana.email, "role": Role.DEVELOPER}
+    taken, _ = people.invite(**wanted, at=timezone.now())
+    people.accept_invitation(invitation=taken, user=dana.user, at=timezone.now())
+    assert delete(dana_client, dana.email) == 302
+    assert not Invitation.objects.filter(email=dana.email).exists()
+
+
+def test_deleted_account_leaves_nothing_of_sessions_that_ran_out(dana: Person, dana_client: Client) -> None:
+    UserSession.objects.create(user=dana.user, session_key="x" * 32, ip="192.0.2.7", user_agent="Old", data={})
+    assert delete(dana_client, dana.email) == 302
+    assert not UserSession.objects.filter(user=dana.user).exists()
+
+
 def test_key_of_a_service_account_outlives_its_issuers_account(
     bob: Person, dana: Person, dana_client: Client, project: Project, issue: Issue
 ) -> None:
@@ -193,6 +266,14 @@ def _promote(alice: Person, bob: Person) -> None:
     people.change_organization_role(
         principal=alice.principal, membership=bob.membership, role=Role.SUPER_ADMIN, at=NOON
     )
+
+
+def test_account_that_is_deleted_twice_at_once_is_deleted_once(dana: Person) -> None:
+    stale = User.objects.get(pk=dana.user.pk)
+    for user in (dana.user, stale):
+        actions.delete_account(user=user, at=NOON)
+    assert [mail.recipient for mail in OutgoingMail.objects.filter(name="account_deleted")] == [dana.email]
+    assert AuditEvent.objects.filter(event="user.account_deleted").count() == 1
 
 
 def test_last_super_admin_does_not_leave_an_organization_alone(

@@ -190,6 +190,8 @@ def test_query_count_does_not_grow(
 ) -> None:
     for _ in range(count):
         happen(place=here)
+    # That the session is in use is noted once a minute.
+    alice_client.get(URL)
     # The session, the person, their memberships and roles, and the events.
     with django_assert_num_queries(5):
         response = alice_client.get(URL, {"target_table": "safes"})

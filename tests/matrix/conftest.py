@@ -2,11 +2,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.cache import cache
 from django.db import transaction
 from pytest_django import DjangoDbBlocker
 
 if TYPE_CHECKING:
     from tests.matrix.world import World
+
+
+@pytest.fixture(autouse=True)
+def fresh_limits() -> None:
+    """What one caller was mailed does not count for the next."""
+    cache.clear()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from tests.wire.conftest import Wire
 from tests.wire.wire import (
     ACCEPTED,
     EXPOSED,
+    FORGED,
     MALFORMED,
     MISSING,
     NO_HTTP,
@@ -176,8 +177,8 @@ KEYS_THAT_ARE_NONE = [
     Case("secret too long, checksum recomputed", f"{B}{{long_secret}}", MALFORMED),
     Case("last letter mistyped", f"{B}{{typo}}", MALFORMED),
     Case("cases of the letters swapped", f"{B}{{other_case}}", MALFORMED),
-    Case("JWT", f"{B}{{jwt}}", MALFORMED),
-    Case("JWT without a signature", f"{B}eyJhbGciOiJub25lIn0.{{token}}.", MALFORMED),
+    Case("JWT", f"{B}{{jwt}}", FORGED),
+    Case("JWT without a signature", f"{B}eyJhbGciOiJub25lIn0.{{token}}.", FORGED),
     Case("hexadecimal token", f"{B}{{token}}", MALFORMED),
     Case("the stored digest", f"{B}{{digest}}", SEVERAL),  # its parameters are joined by commas
     Case("the stored tag", f"{B}{{tag}}", MALFORMED),

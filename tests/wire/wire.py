@@ -49,6 +49,8 @@ class Expected:
 ACCEPTED = Expected(200)
 MISSING = Expected(401, "missing_credentials", ("api_key.auth_failed",))
 MALFORMED = Expected(401, "invalid_key", ("api_key.auth_failed",))
+# It has the form of a token, whose signature is no secret's of ours.
+FORGED = Expected(401, "invalid_token", ("token.auth_failed",))
 # It has the form of a key: only the database, or argon2, can tell that it is none.
 WRONG = Expected(401, "invalid_key", ("api_key.auth_failed",), most_runs=1)
 REVOKED = Expected(401, "key_revoked", ("api_key.auth_failed",), most_runs=1)
