@@ -11,6 +11,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.db import transaction
 
 from accounts.actions.refusals import Refused
+from accounts.actions.sessions import end_sessions
 from accounts.factors import KINDS, tell
 from accounts.models import Organization, OrganizationMembership, User
 from accounts.recording import record_factor
@@ -67,15 +68,19 @@ class NothingToRecover(Refused):
 
 
 @transaction.atomic
-def add_authenticator_app(*, user: User, secret: str, step: int, at: datetime) -> list[str]:
+def add_authenticator_app(
+    *, user: User, secret: str, step: int, at: datetime, session_key: str | None = None
+) -> list[str]:
     """Add an authenticator app, and return recovery codes where there were none.
 
     :param step: the 30 seconds of the code that proved the app to work, which is thereby used.
+    :param session_key: the session in which this happens. With a first factor the others end, which gave none.
     :raises AlreadyHasApp: if someone, perhaps in another window, added one first.
     """
     _lock(user)
     if Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists():
         raise AlreadyHasApp
+    _end_sessions_without_factor(user, at, session_key)
     data = {"secret": get_adapter().encrypt(secret), "last_step": step}
     Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data=data, created_at=at)
     tell(user, "An authenticator app was added as a second factor", at=at)
@@ -83,9 +88,12 @@ def add_authenticator_app(*, user: User, secret: str, step: int, at: datetime) -
 
 
 @transaction.atomic
-def add_passkey(*, user: User, name: str, credential: Mapping[str, Any], at: datetime) -> list[str]:
+def add_passkey(
+    *, user: User, name: str, credential: Mapping[str, Any], at: datetime, session_key: str | None = None
+) -> list[str]:
     """Add a passkey whose registration has been verified, and return recovery codes where there were none.
 
+    :param session_key: as `add_authenticator_app` has it.
     :raises AlreadyHasPasskey: if it is there, or too many are.
     """
     _lock(user)
@@ -94,6 +102,7 @@ def add_passkey(*, user: User, name: str, credential: Mapping[str, Any], at: dat
         raise AlreadyHasPasskey
     if len(known) >= MOST_PASSKEYS:
         raise AlreadyHasPasskey(f"You have {MOST_PASSKEYS} passkeys. Remove one that you do not use, then add this.")
+    _end_sessions_without_factor(user, at, session_key)
     data = {"name": name, "credential": dict(credential)}
     Authenticator.objects.create(user=user, type=Authenticator.Type.WEBAUTHN, data=data, created_at=at)
     tell(user, f"The passkey “{name}” was added", at=at)
@@ -175,6 +184,12 @@ def generate_recovery_codes(*, user: User, at: datetime) -> list[str]:
 def _lock(user: User) -> User:
     """Make what is decided about a person's factors happen one after another."""
     return User.objects.select_for_update().get(pk=user.pk)
+
+
+def _end_sessions_without_factor(user: User, at: datetime, session_key: str | None) -> None:
+    """End what was opened before there was a factor: an organization that asks for one goes by whether there is."""
+    if session_key and not Authenticator.objects.filter(user=user, type__in=KINDS).exists():
+        end_sessions(user=user, at=at, but=session_key)
 
 
 def _first_recovery_codes(user: User, at: datetime) -> list[str]:

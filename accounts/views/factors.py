@@ -74,7 +74,13 @@ def app_add(request: MemberRequest) -> HttpResponse:
     form = AppCodeForm(posted(request), secret=secret)
     if form.is_valid():
         try:
-            codes = changes.add_authenticator_app(user=request.user, secret=secret, step=form.step, at=timezone.now())
+            codes = changes.add_authenticator_app(
+                user=request.user,
+                secret=secret,
+                step=form.step,
+                at=timezone.now(),
+                session_key=request.session.session_key,
+            )
         except actions.Refused as refused:
             form.add_error(None, str(refused))
         else:
@@ -127,7 +133,8 @@ def passkey_add(request: MemberRequest) -> HttpResponse:
     form = AddPasskeyForm(posted(request))
     if form.is_valid():
         try:
-            codes = changes.add_passkey(user=request.user, at=timezone.now(), **form.cleaned_data)
+            key = request.session.session_key
+            codes = changes.add_passkey(user=request.user, at=timezone.now(), session_key=key, **form.cleaned_data)
         except actions.Refused as refused:
             form.add_error(None, str(refused))
         else:

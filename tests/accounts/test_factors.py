@@ -155,6 +155,25 @@ def test_second_factor_makes_no_second_set_of_codes(dana: Person, dana_client: C
     assert (response.status_code, response["Location"]) == (302, OVERVIEW)
 
 
+@pytest.mark.parametrize("what", ["app", "passkey"])
+def test_first_factor_ends_the_sessions_that_gave_none(dana: Person, dana_client: Client, what: str) -> None:
+    other, late = Client(), Client()
+    give_password(other, dana)
+    other.get(OVERVIEW)
+    if what == "app":
+        secret = secret_on(dana_client.get(ADD_APP))
+        dana_client.post(ADD_APP, {"code": code_of(secret)})
+    else:
+        add_passkey(dana_client, SoftPasskey())
+    assert not is_signed_in(other)
+    assert is_signed_in(dana_client)
+    # The next factor finds only sessions that gave one.
+    late.force_login(dana.user)
+    late.get(OVERVIEW)
+    add_passkey(dana_client, SoftPasskey(name="Another"))
+    assert is_signed_in(late)
+
+
 def test_same_passkey_is_set_up_once(dana: Person, dana_client: Client) -> None:
     passkey = SoftPasskey()
     add_passkey(dana_client, passkey)

@@ -338,6 +338,16 @@ def test_team_admin_decides_on_no_invitation_to_the_organization(alice: Person, 
         actions.withdraw_invitation(principal=bob.principal, invitation=invitation)
 
 
+def test_invitation_to_the_organization_is_unknown_to_who_does_not_see_its_people(
+    alice: Person, bob_client: Client, dana_client: Client, ursula_client: Client
+) -> None:
+    invitation, _ = into_organization(alice)
+    clients = (bob_client, dana_client, ursula_client)
+    for deed in ("resend", "withdraw"):
+        answers = [client.get(f"/invitations/{invitation.pk}/{deed}/").status_code for client in clients]
+        assert answers == [404, 404, 403]
+
+
 def test_accepted_invitation_is_neither_sent_again_nor_withdrawn(bob: Person, team: Team) -> None:
     invitation, _ = invited(bob, team, at=NOON)
     user = actions.create_user(email="erin@example.com", password=PASSWORD, at=NOON)

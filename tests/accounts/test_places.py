@@ -18,6 +18,7 @@ from tests.accounts.scenes import LogIsFull
 from tests.cast import NOON, Issued, Person
 
 Issue = Callable[..., Issued]
+ROUTINE = {"reason": "routine", "settle": "3600", "deadline": "7"}
 
 
 def events() -> list[str]:
@@ -117,7 +118,7 @@ def test_key_of_an_archived_place_gets_no_successor(
     for issued, refusal in ((of_team, actions.TeamArchived), (of_project, ProjectArchived)):
         with pytest.raises(refusal):
             rotate_key(principal=bob.principal, api_key=issued.row, at=NOON)
-        answer = bob_client.post(f"/keys/{issued.row.pk}/rotate/", {"form_id": uuid4(), "reason": "routine"})
+        answer = bob_client.post(f"/keys/{issued.row.pk}/rotate/", {"form_id": uuid4(), **ROUTINE})
         assert (answer.status_code, str(refusal.sentence) in html.unescape(answer.content.decode())) == (422, True)
         assert not ApiKey.objects.get(pk=issued.row.pk).rotated_at
 

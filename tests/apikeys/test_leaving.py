@@ -683,6 +683,14 @@ def test_overview_tells_admins_of_keys_that_were_left_behind(
     assert "Nobody" in text_of(sign_in_as(olga).get("/people/left/"))
 
 
+def test_developer_reads_of_nobody_who_left(
+    issue: Issue, bob: Person, dana: Person, dana_client: Client, project: Project
+) -> None:
+    issue(bob, project)
+    leave_organization(bob)
+    assert bob.email not in text_of(dana_client.get("/people/left/"))
+
+
 def test_overview_counts_no_further_than_anyone_reads(
     issue: Issue, bob_client: Client, dana: Person, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -238,7 +239,7 @@ def test_deleted_account_leaves_no_invitation_that_it_accepted(
     people.remove_from_team(
         principal=bob.principal, team_membership=dana.membership.team_memberships.get(), at=timezone.now()
     )
-    wanted = {"principal": bob.principal, "team": team, "email": dana.email, "role": Role.DEVELOPER}
+    wanted: dict[str, Any] = {"principal": bob.principal, "team": team, "email": dana.email, "role": Role.DEVELOPER}
     taken, _ = people.invite(**wanted, at=timezone.now())
     people.accept_invitation(invitation=taken, user=dana.user, at=timezone.now())
     assert delete(dana_client, dana.email) == 302
