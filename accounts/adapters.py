@@ -249,8 +249,11 @@ def _invitation(request: HttpRequest, sociallogin: SocialLogin) -> Invitation | 
     The session may know of one that somebody opened earlier on the same machine: that is none for a sign-in which
     began anywhere else.
     """
-    if sociallogin.state.get("next") != reverse("invitation-accept"):
-        return None
+    return invitation_of(request) if sociallogin.state.get("next") == reverse("invitation-accept") else None
+
+
+def invitation_of(request: HttpRequest) -> Invitation | None:
+    """Return the invitation whose link was opened in this session, if it is still good."""
     digest = request.session.get(INVITATION_SESSION_KEY, "")
     try:
         return pending_invitation(digest, at=timezone.now())

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
+from accounts.adapters import invitation_of
 from accounts.models import OrganizationMembership, User
 from accounts.obstacles import obstacle_of, obstacle_page
 from accounts.password_hashing import HashingBusy
@@ -88,7 +89,8 @@ class SignInRequiredMiddleware:
         if not getattr(view, "organization_required", True):
             return None
         if not hasattr(request, "member"):
-            return render(request, "accounts/no_organization.html", status=403)
+            context = {"has_invitation": invitation_of(request) is not None}
+            return render(request, "accounts/no_organization.html", context, status=403)
         return _obstacle_page(cast(MemberRequest, request))
 
 

@@ -26,16 +26,15 @@ class PersonRow:
 
     @property
     def role(self) -> str:
-        """What they are in the organization itself; nothing for who is something in teams alone."""
-        is_only_in_teams = self.membership.role == Role.MEMBER and self.teams
-        return "" if is_only_in_teams else str(self.membership.get_role_display())
+        """What they are in the organization itself; a member may be more in teams."""
+        return str(self.membership.get_role_display())
 
 
 def members(organization_id: UUID, *, text: str = "", role: str = "") -> QuerySet[OrganizationMembership]:
     """Return who is in an organization, by address.
 
     :param text: part of a name or an address.
-    :param role: what they are in the organization, or in one of its teams; `member` are those who are in none.
+    :param role: what they are in the organization, or in one of its teams.
     """
     found = OrganizationMembership.objects.filter(organization=organization_id).select_related("user")
     if text:
@@ -45,8 +44,6 @@ def members(organization_id: UUID, *, text: str = "", role: str = "") -> QuerySe
         found = found.filter(pk__in=in_team.values("membership"))
     elif role:
         found = found.filter(role=role)
-    if role == Role.MEMBER:
-        found = found.filter(team_memberships=None)
     return found.order_by("user__email", "pk")
 
 

@@ -115,6 +115,7 @@ class Listed:
     name: str
     callback_url: str
     variables: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     server_url: str = ""
     groups_claim: str = ""
 
@@ -136,13 +137,17 @@ def not_configured() -> list[Listed]:
     missing = [name for name in ("GitHub", "Google") if name.lower() not in settings.SOCIALACCOUNT_PROVIDERS]
     url = callback_url(reverse(f"{OIDC}_callback", kwargs={"provider_id": "id"}))
     prefix = "KEYPORTAL_OIDC_ID"
-    of_oidc = ("KEYPORTAL_OIDC=id", f"{prefix}_URL", *_variables(prefix), f"{prefix}_NAME")
-    return [*map(_switched_off, missing), Listed("any_oidc", "Any OpenID Connect provider", url, of_oidc)]
+    needed = ("KEYPORTAL_OIDC=id", f"{prefix}_URL", *_variables(prefix))
+    optional = tuple(f"{prefix}_{name}" for name in ("NAME", "GROUPS_CLAIM", "SCOPES", "ORIGINS"))
+    return [*map(_switched_off, missing), Listed("any_oidc", "Any OpenID Connect provider", url, needed, optional)]
 
 
 def _switched_off(name: str) -> Listed:
     key = name.lower()
-    return Listed(key, name, callback_url(reverse(f"{key}_callback")), _variables(f"KEYPORTAL_{name.upper()}"))
+    prefix = f"KEYPORTAL_{name.upper()}"
+    # For a GitHub Enterprise Server of one's own.
+    optional = (f"{prefix}_URL",) if key == "github" else ()
+    return Listed(key, name, callback_url(reverse(f"{key}_callback")), _variables(prefix), optional)
 
 
 def _variables(prefix: str) -> tuple[str, str]:

@@ -61,7 +61,7 @@ _TEAM = _ADMINS | {Role.DEVELOPER}
 
 RULES: Final[Mapping[Right, Rule]] = MappingProxyType(
     {
-        Right.ORGANIZATION_SEE: Rule("See the organization's own keys, and its policies.", _READERS),
+        Right.ORGANIZATION_SEE: Rule("See the organization's own keys; by API, its policies.", _READERS),
         Right.ORGANIZATION_CHANGE: Rule("Change the organization's name and settings.", _SUPER, is_for_keys=False),
         Right.SECURITY_CHANGE: Rule(
             "Change how people have to sign in, its domains and groups.", _SUPER, is_for_keys=False
@@ -128,6 +128,11 @@ def holds(principal: "Principal", right: Right, team_id: UUID | None = None) -> 
     """Say whether a caller has a right: in a team of their organization, or in the organization itself for None."""
     found = reach(principal, right)
     return found.is_everywhere or team_id in found.team_ids
+
+
+def only_reads(principal: "Principal") -> bool:
+    """Say whether a caller sees all of the organization and may issue no key in it: an auditor."""
+    return holds(principal, Right.ORGANIZATION_SEE) and not reach(principal, Right.PROJECT_KEYS_ISSUE)
 
 
 def _is_held(principal: "Principal", rule: Rule, team_id: UUID) -> bool:

@@ -59,6 +59,16 @@ class SecurityPolicy:
     def takes_any(self, addresses: Sequence[str]) -> bool:
         return any(self.takes(address) for address in addresses)
 
+    def asks_more_than(self, other: "SecurityPolicy") -> bool:
+        """Say whether anything is stricter than in another policy."""
+        ranks = (NOBODY, ADMINS, ALL)
+        has_fewer_domains = self.domains and (not other.domains or not set(other.domains) <= set(self.domains))
+        return bool(
+            has_fewer_domains
+            or self.require_social > other.require_social
+            or ranks.index(self.second_factor) > ranks.index(other.second_factor)
+        )
+
     def asks_second_factor_of(self, membership: OrganizationMembership) -> bool:
         """Admins are super admins and those who are the admin of a team; an auditor is none."""
         if self.second_factor != ADMINS:

@@ -6,8 +6,10 @@ from django.urls import reverse
 
 from accounts.models import Project, Team
 from accounts.principals import Principal
-from accounts.rights import Right, holds, reach
+from accounts.rights import Right, holds, only_reads, reach
 from apikeys.models import ApiKey
+
+AUDITOR = "Auditors issue no keys."
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,27 @@ class Step:
     action: str
 
 
+def why_no_key(principal: Principal) -> str:
+    """Return why someone can issue no key for any project, and what to do about it."""
+    if reach(principal, Right.PROJECTS_MANAGE):
+        return "There is no project yet. Create one first."
+    if only_reads(principal):
+        return AUDITOR
+    if _is_in_team(principal):
+        return "Your team has no project yet. Ask its admin to create one."
+    return "You are in no team that has a project. Ask a team admin to add you."
+
+
+def _is_in_team(principal: Principal) -> bool:
+    return bool(reach(principal, Right.PROJECT_KEYS_ISSUE))
+
+
 def first_steps(principal: Principal, *, is_issuer: bool) -> list[Step]:
     """Return the way from an empty portal to a key in use, for those who can walk it."""
-    if not is_issuer and holds(principal, Right.ORGANIZATION_SEE):
+    if not is_issuer and only_reads(principal):
         return []  # an auditor has nothing to do here
+    if not is_issuer and _is_in_team(principal):
+        return [Step(False, "Wait for a project", why_no_key(principal), "", "")]
     if not is_issuer:
         text = "Ask a team admin to add you to one; then you can issue keys for its projects."
         return [Step(False, "Join a team that has a project", text, "", "")]

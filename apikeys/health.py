@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from apikeys.models import EXPIRES_SOON, UNUSED_AFTER, ApiKey, Policy
+from apikeys.rules import is_issuer_gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Health:
 def health_of(api_key: ApiKey, *, at: datetime, policy: Policy | None = None) -> Health:
     """Return the first thing that is to be said about a key.
 
+    That its issuer is gone is said of a key that was read `with_roles`, and with its places.
+
     :param policy: says after how many days it counts as unused, and should be rotated; without one, 90 and never.
     """
     state = api_key.state_at(at)
@@ -30,8 +33,8 @@ def health_of(api_key: ApiKey, *, at: datetime, policy: Policy | None = None) ->
         return Health("expired", "Expired", "mute", "It is refused. Issue a new key where it is still wanted.")
     if api_key.service_account and api_key.service_account.stopped_at:
         return Health("stopped", "Account stopped", "mute", "It is refused for good: its service account was stopped.")
-    if archived := _archived(api_key):
-        return archived
+    if without := _issuer_gone(api_key) or _archived(api_key):
+        return without
     if state == "disabled":
         return Health(
             "disabled",
@@ -63,6 +66,14 @@ def _archived(api_key: ApiKey) -> Health | None:
             advice = f"It is refused while its {noun} is archived. Restore the {noun}, or revoke the key."
             return Health(f"{noun}_archived", "Archived", "mute", advice)
     return None
+
+
+def _issuer_gone(api_key: ApiKey) -> Health | None:
+    """Return what is to be said of a key that nobody stands behind any more."""
+    if not hasattr(api_key, "organization_role") or not is_issuer_gone(api_key):
+        return None
+    advice = "It is refused: whoever issued it has no role there any more. Hand it to a service account, or revoke it."
+    return Health("issuer_gone", "Issuer left", "bad", advice)
 
 
 def _rotating(api_key: ApiKey, at: datetime) -> Health | None:

@@ -269,9 +269,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "Other keys pass the filter now than in the preview",
         "Nothing was done. Ask for the preview again, look at it, and send its digest.",
     ),
-    "keys_remain": ProblemType(
-        409, "Keys still work because of this account", "Hand them over or revoke them first."
-    ),
+    "keys_remain": ProblemType(409, "Keys still work because of this account", "Hand them over or revoke them first."),
     "key_not_active": ProblemType(
         409, "This API key has ended", "There is nothing to change about it. Issue a new one where it is still wanted."
     ),

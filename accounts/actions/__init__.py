@@ -16,6 +16,7 @@ from accounts.actions.inviting import (
 from accounts.actions.membership import (
     change_organization_role,
     change_team_role,
+    is_only_super_admin,
     may_change,
     remove_from_organization,
     remove_from_team,
@@ -91,6 +92,7 @@ __all__ = [
     "find_invitation",
     "invite",
     "invite_to_organization",
+    "is_only_super_admin",
     "lock_organizations",
     "locked_project",
     "may_change",

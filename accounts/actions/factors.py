@@ -181,6 +181,15 @@ def generate_recovery_codes(*, user: User, at: datetime) -> list[str]:
     return list(RecoveryCodes(row).generate_codes())
 
 
+def why_last_stays(user: User) -> Refused | None:
+    """Return what would refuse to remove the last second factor of a person, if anything would now."""
+    try:
+        _require_dispensable(user)
+    except Refused as refused:
+        return refused
+    return None
+
+
 def _lock(user: User) -> User:
     """Make what is decided about a person's factors happen one after another."""
     return User.objects.select_for_update().get(pk=user.pk)

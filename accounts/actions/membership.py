@@ -135,11 +135,16 @@ def _in_organization(principal: Principal, membership: OrganizationMembership) -
     return current
 
 
-def _require_another_super_admin(membership: OrganizationMembership) -> None:
+def is_only_super_admin(membership: OrganizationMembership) -> bool:
+    """Say whether nobody else would be left who administers the organization."""
     admins = OrganizationMembership.objects.filter(
         organization=membership.organization_id, role=Role.SUPER_ADMIN, user__is_active=True
     )
-    if membership.is_super_admin and not admins.exclude(pk=membership.pk).exists():
+    return membership.is_super_admin and not admins.exclude(pk=membership.pk).exists()
+
+
+def _require_another_super_admin(membership: OrganizationMembership) -> None:
+    if is_only_super_admin(membership):
         raise LastSuperAdmin
 
 

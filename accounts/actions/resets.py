@@ -7,6 +7,7 @@ from allauth.account.models import EmailAddress
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from django.conf import settings
 from django.db import transaction
 from uuid_utils.compat import uuid7
 
@@ -25,7 +26,8 @@ def ask_for_reset(*, email: str, user: User | None, at: datetime) -> None:
     with transaction.atomic():
         record_reset_request(user)
         with transaction.atomic():
-            outbox.put("password_reset", to=recipient, context={"password_reset_url": _link(recipient)}, at=at)
+            told = {"password_reset_url": _link(recipient), "minutes": settings.PASSWORD_RESET_TIMEOUT // 60}
+            outbox.put("password_reset", to=recipient, context=told, at=at)
             if user is None:
                 transaction.set_rollback(True)
 

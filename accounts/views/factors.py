@@ -16,6 +16,7 @@ from allauth.mfa.totp.internal.auth import generate_totp_secret
 from allauth.mfa.webauthn import views as passkeys
 from allauth.mfa.webauthn.internal import auth
 from allauth.mfa.webauthn.internal.flows import perform_passwordless_login
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.forms import BaseForm, Form
@@ -111,7 +112,8 @@ def _added(request: MemberRequest, codes: list[str], sentence: str) -> HttpRespo
     if not codes:
         messages.success(request, sentence)
         return redirect("mfa_index")
-    return render(request, "mfa/recovery_codes.html", {"codes": codes, "sentence": sentence})
+    context = {"codes": codes, "sentence": sentence, "portal_url": settings.KEYPORTAL_URL}
+    return render(request, "mfa/recovery_codes.html", context)
 
 
 @organization_not_required
@@ -190,8 +192,9 @@ def _remove(request: MemberRequest, factor: Authenticator, template: str) -> Htt
             form.add_error(None, str(refused))
         else:
             return redirect("mfa_index")
-    others = Authenticator.objects.filter(user=request.user, type__in=KINDS).exclude(pk=factor.pk)
-    return form_page(request, template, form, factor=factor, is_last=not others.exists())
+    is_last = not Authenticator.objects.filter(user=request.user, type__in=KINDS).exclude(pk=factor.pk).exists()
+    stays = changes.why_last_stays(request.user) if is_last else None
+    return form_page(request, template, form, factor=factor, is_last=is_last, stays=stays)
 
 
 @organization_not_required

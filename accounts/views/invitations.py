@@ -1,5 +1,7 @@
 """Inviting people: into a team or the organization, once more, and no longer. Accepting is in `joining`."""
 
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -43,10 +45,13 @@ def invitation_create(request: MemberRequest, team_id: UUID) -> HttpResponse:
     if form.is_valid():
         email, role = form.cleaned_data["email"], Role(form.cleaned_data["role"])
         throttles.consume_mail(request, "invite", email)
+        at = timezone.now()
+        replaced = _open_of(email, at, team=team)
         try:
             return _sent(
                 request,
-                *actions.invite(principal=request.principal, team=team, email=email, role=role, at=timezone.now()),
+                *actions.invite(principal=request.principal, team=team, email=email, role=role, at=at),
+                replaced=replaced,
             )
         except actions.AlreadyMember:
             form.add_error("email", "This person is in the team already.")
@@ -68,9 +73,12 @@ def people_invite(request: MemberRequest) -> HttpResponse:
         email, role = form.cleaned_data["email"], Role(form.cleaned_data["role"])
         at = timezone.now()
         throttles.consume_mail(request, "invite", email)
+        replaced = _open_of(email, at, organization=request.principal.organization_id, team=None)
         try:
             return _sent(
-                request, *actions.invite_to_organization(principal=request.principal, email=email, role=role, at=at)
+                request,
+                *actions.invite_to_organization(principal=request.principal, email=email, role=role, at=at),
+                replaced=replaced,
             )
         except actions.AlreadyMember:
             form.add_error("email", "This person is in the organization already. Change their role instead.")
@@ -123,11 +131,19 @@ def _invitation(request: MemberRequest, invitation_id: UUID) -> Invitation:
     return invitation
 
 
-def _sent(request: MemberRequest, invitation: Invitation, token: str) -> HttpResponse:
+def _open_of(email: str, at: datetime, **place: Any) -> Invitation | None:
+    """Return the invitation of an address that another one to the same place is about to replace."""
+    return Invitation.objects.pending(at=at).filter(email=email.strip().lower(), **place).first()
+
+
+def _sent(
+    request: MemberRequest, invitation: Invitation, token: str, *, replaced: Invitation | None = None
+) -> HttpResponse:
     context = {
         "invitation": invitation,
         "link": outbox.link("invitation-open", token),
         "delivery": _delivery(),
+        "replaced": replaced,
         "done_url": _back(invitation),
     }
     return render(request, fragment("accounts/invitation_sent.html", request), context)

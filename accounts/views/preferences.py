@@ -46,5 +46,11 @@ def unsubscribe(request: PageRequest, token: str) -> HttpResponse:
     if request.method == "POST":
         set_actor(replace(ANONYMOUS, label="unsubscribe link"))
         actions.unsubscribe(user=user, topic=topic)
-    context = {"topic": topic, "is_done": request.method == "POST"}
+    context = {"topic": topic, "address": _masked(user.email), "is_done": request.method == "POST"}
     return render(request, "accounts/unsubscribe.html", context)
+
+
+def _masked(email: str) -> str:
+    """Return as much of an address as its owner needs to know it again: a link may have been passed on."""
+    name, _, domain = email.rpartition("@")
+    return f"{name[:1]}…@{domain}"

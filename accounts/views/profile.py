@@ -11,6 +11,7 @@ from accounts.factors import has_second_factor
 from accounts.forms.account import ZONES_ID, ProfileForm
 from accounts.middleware import organization_not_required
 from accounts.models import User
+from accounts.rights import only_reads
 from keyportal.http import MemberRequest
 from keyportal.pages import form_page, posted
 
@@ -32,4 +33,7 @@ def account_profile(request: MemberRequest) -> HttpResponse:
 @organization_not_required
 @require_GET
 def account_habits(request: MemberRequest) -> HttpResponse:
-    return render(request, "accounts/account_habits.html", {"has_factor": has_second_factor(request.user)})
+    # Who is in no organization is shown no links into one either.
+    may_issue = hasattr(request, "member") and not only_reads(request.principal)
+    context = {"has_factor": has_second_factor(request.user), "may_issue": may_issue}
+    return render(request, "accounts/account_habits.html", context)

@@ -37,10 +37,11 @@ class ChangeLine:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What would change, and whom it would keep out."""
+    """What would change, whom it would keep out, and what is said where that is nobody."""
 
     changes: list[ChangeLine]
     kept_out: list[KeptOut]
+    said: str
     digest: str
 
 
@@ -213,7 +214,16 @@ def _page(
 def _preview(organization: Organization, form: SecurityForm) -> Preview:
     before, after = SecurityPolicy.of(organization), form.policy()
     changes = list(_changes(before, after, organization.default_team, form.cleaned_data["default_team"]))
-    return Preview(changes, kept_out(organization, after), security.security_digest(organization))
+    said = _said_of_everyone(before, after)
+    return Preview(changes, kept_out(organization, after), said, security.security_digest(organization))
+
+
+def _said_of_everyone(before: SecurityPolicy, after: SecurityPolicy) -> str:
+    if after.asks_more_than(before):
+        return "Everyone could fulfil it. Some may have to sign in again."
+    if before != after == SecurityPolicy():
+        return "Nothing is asked any more."
+    return "Nothing gets stricter. Nobody has to sign in again."
 
 
 def _changes(

@@ -8,12 +8,14 @@ from django.forms import BaseForm
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.actions import Refused
 from accounts.actions.connecting import disconnect_account
+from accounts.adapters import invitation_of
 from accounts.connected import connected_accounts, manager_of
 from accounts.forms.connections import DisconnectForm
 from accounts.middleware import organization_not_required
@@ -40,6 +42,18 @@ def sign_in_methods(request: MemberRequest) -> HttpResponse:
     connected = connected_accounts(request)
     context = {"form": form, "connected": connected, "manager": manager_of(request.user, connected)}
     return render(request, "socialaccount/connections.html", context, status=form_status(form))
+
+
+class SignInView(account.LoginView):  # type: ignore[misc] # allauth is not typed
+    def get_initial(self) -> dict[str, object]:
+        """Fill in the address that the page of an invitation has just shown, for who comes from there."""
+        initial: dict[str, object] = super().get_initial()
+        is_from_invitation = self.request.GET.get("next") == reverse("invitation-accept")
+        invitation = invitation_of(self.request) if is_from_invitation else None
+        return initial | ({"login": invitation.email} if invitation else {})
+
+
+sign_in = organization_not_required(SignInView.as_view())
 
 
 class PasswordChangeView(account.PasswordChangeView):  # type: ignore[misc] # allauth is not typed

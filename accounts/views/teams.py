@@ -15,7 +15,7 @@ from django.views.decorators.vary import vary_on_headers
 from accounts import actions
 from accounts.forms import ProjectForm, TeamForm
 from accounts.models import Project, Role, Team
-from accounts.rights import Right, holds, reach
+from accounts.rights import Right, holds, only_reads, reach
 from keyportal.http import MemberRequest
 from keyportal.pages import form_page, posted
 
@@ -32,7 +32,11 @@ class TeamRow:
 def team_list(request: MemberRequest) -> HttpResponse:
     teams = Team.objects.visible_to(request.principal).with_counts().archived_last()
     rows = [TeamRow(team, _role_title(request.principal.role_in(team.pk))) for team in teams]
-    context = {"teams": rows, "may_create": holds(request.principal, Right.TEAMS_CREATE)}
+    context = {
+        "teams": rows,
+        "may_create": holds(request.principal, Right.TEAMS_CREATE),
+        "only_reads": only_reads(request.principal),
+    }
     return render(request, "accounts/team_list.html", context)
 
 
@@ -55,8 +59,17 @@ def team_create(request: MemberRequest) -> HttpResponse:
 def project_list(request: MemberRequest) -> HttpResponse:
     projects = Project.objects.visible_to(request.principal).select_related("team").archived_last()
     may_create = bool(reach(request.principal, Right.PROJECTS_MANAGE))
-    context = {"projects": projects, "may_create": may_create}
+    context = {"projects": projects, "may_create": may_create, "advice": _without_projects(request)}
     return render(request, "accounts/project_list.html", context)
+
+
+def _without_projects(request: MemberRequest) -> str:
+    """Say to who creates no projects themselves why they see none."""
+    if only_reads(request.principal):
+        return "Projects of all teams appear here. Auditors create none."
+    if reach(request.principal, Right.PROJECT_KEYS_ISSUE):
+        return "Your team has no project yet. Ask its admin to create one."
+    return "Projects of your teams appear here. Ask a team admin to add you to a team."
 
 
 @require_http_methods(["GET", "POST"])

@@ -17,6 +17,7 @@ from django.views.decorators.vary import vary_on_headers
 from accounts.recent import recent_sign_in_required
 from accounts.rights import Right, holds
 from apikeys import actions, hashing
+from apikeys.first_steps import why_no_key
 from apikeys.flows import FLOWS, ORGANIZATION, SECRET, Flow
 from apikeys.forms.fields import LIMITS
 from apikeys.forms.issuing import IssueKeyForm
@@ -92,7 +93,7 @@ def _require_issuer(request: MemberRequest, flow: Flow) -> None:
     if flow is ORGANIZATION and not holds(request.principal, Right.ORGANIZATION_KEYS_MANAGE):
         raise PermissionDenied("Only a super admin issues keys of the organization. Ask one for it.")
     if flow is not ORGANIZATION and not may_issue(request):
-        raise PermissionDenied("You are in no team that has a project. Ask a team admin to add you.")
+        raise PermissionDenied(why_no_key(request.principal))
 
 
 def _prefilled(request: MemberRequest, flow: Flow, at: datetime) -> IssueKeyForm:

@@ -88,7 +88,8 @@ def person_role(request: MemberRequest, user_id: UUID) -> HttpResponse:
     others = [Role(role) for role, _ in reversed(OrganizationMembership.ROLES) if role != membership.role]
     previews = [_preview(request, person, leaving.in_organization(role), to=role) for role in others]
     leaves = Team.objects.filter(memberships__membership=membership).by_name()
-    return form_page(request, "apikeys/person_role.html", form, person=person, previews=previews, leaves=leaves)
+    context = {"person": person, "previews": previews, "leaves": leaves, "stays": _why_they_stay(membership)}
+    return form_page(request, "apikeys/person_role.html", form, **context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -104,7 +105,7 @@ def person_remove(request: MemberRequest, user_id: UUID) -> HttpResponse:
     ):
         messages.success(request, f"{person.display_name} is no longer in the organization.")
         return _next(request, person, is_less=True)
-    preview = _preview(request, person, leaving.in_organization(None))
+    preview = _preview(request, person, leaving.in_organization(None)) | {"stays": _why_they_stay(membership)}
     accounts = ServiceAccount.objects.filter(team__organization=membership.organization, steward=person)
     stewarded = accounts.filter(stopped_at=None).by_name()
     return form_page(request, "apikeys/person_remove.html", form, person=person, stewarded=stewarded, **preview)
@@ -123,6 +124,10 @@ def _membership(request: MemberRequest, user_id: UUID) -> OrganizationMembership
         raise PermissionDenied("Only a super admin changes who is in the organization, and as what.")
     rows = OrganizationMembership.objects.select_related("user", "organization")
     return get_object_or_404(rows, organization=request.principal.organization_id, user=user_id)
+
+
+def _why_they_stay(membership: OrganizationMembership) -> str:
+    return people.LastSuperAdmin.sentence if people.is_only_super_admin(membership) else ""
 
 
 def _is_done(form: Form, act: Callable[[], object]) -> bool:

@@ -46,7 +46,7 @@ class OwnKey:
 def my_keys(request: MemberRequest) -> HttpResponse:
     """Every key that the person issued, in whatever organization, and though they may have left it."""
     at = timezone.now()
-    keys = ApiKey.objects.filter(issuer=request.user).with_places().newest_first()
+    keys = ApiKey.objects.filter(issuer=request.user).with_places().with_roles().newest_first()
     page = Paginator(keys, PAGE_SIZE).get_page(request.GET.get("page"))
     principal = getattr(request, "principal", None)
     visible = ApiKey.objects.visible_to(principal) if principal else ApiKey.objects.none()

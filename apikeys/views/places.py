@@ -131,14 +131,18 @@ def _page(
     form, noun = ConfirmForm(posted(request)), "team" if isinstance(place, Team) else "project"
     back_url = reverse(f"{noun}-detail", args=[place.pk])
     if form.is_valid() and _is_done(form, act):
-        messages.success(request, f"{place} is {deed}d. {_told(deed)}")
+        messages.success(request, f"{place} is {deed}d. {_told(deed, weight)}")
         return redirect(back_url)
     context = {"place": place, "noun": noun, "weight": weight, "back_url": back_url}
     return form_page(request, f"apikeys/place_{deed}.html", form, **context)
 
 
-def _told(deed: str) -> str:
-    return "Its keys have been refused since." if deed == "archive" else "Its keys work again."
+def _told(deed: str, weight: Weight) -> str:
+    if deed == "archive":
+        return "Its keys have been refused since."
+    if weight.projects:
+        return "Its own keys work again. Its projects are still archived: restore each on its page, listed below."
+    return "Its keys work again."
 
 
 def _is_done(form: Form, act: Callable[[], object]) -> bool:

@@ -15,8 +15,9 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from accounts.models import Project
-from accounts.rights import Right, holds
+from accounts.rights import Right, holds, only_reads
 from apikeys import shapes
+from apikeys.first_steps import AUDITOR, why_no_key
 from apikeys.flows import ORGANIZATION, PUBLISHABLE, SECRET
 from apikeys.listing import key_table
 from apikeys.models import ApiKey
@@ -40,6 +41,7 @@ def key_list(request: MemberRequest) -> HttpResponse:
     )
     context |= {
         "may_issue": may_issue(request),
+        "advice": why_no_key(request.principal),
         "has_export": True,
         "may_bulk": may_end_any(request),
         "kind_tabs": _integrations_tabs(request),
@@ -56,6 +58,7 @@ def sdk_key_list(request: MemberRequest) -> HttpResponse:
     context |= {
         "kind_tabs": _integrations_tabs(request),
         "may_issue": may_issue_for_projects(request),
+        "advice": why_no_key(request.principal),
     }
     template = "apikeys/_key_table.html" if request.htmx else "apikeys/key_list.html"
     return render(request, template, context, status=200 if context["is_valid"] else 422)
@@ -71,6 +74,7 @@ def organization_keys(request: MemberRequest) -> HttpResponse:
     context = key_table(request, keys, at=timezone.now())
     context |= {
         "may_issue": holds(request.principal, Right.ORGANIZATION_KEYS_MANAGE),
+        "advice": AUDITOR,
         "issue_url": reverse(ORGANIZATION.url_name),
         "issue_title": ORGANIZATION.title,
     }
@@ -108,6 +112,7 @@ def _project_keys(
         "project": project,
         "may_change": holds(request.principal, Right.PROJECTS_MANAGE, project.team_id),
         "may_issue": not project.archived_at and holds(request.principal, Right.PROJECT_KEYS_ISSUE, project.team_id),
+        "advice": AUDITOR if only_reads(request.principal) else "",
         "kind_tabs": _kind_tabs(
             request, reverse("project-detail", args=[project.pk]), reverse("project-sdk-keys", args=[project.pk])
         ),

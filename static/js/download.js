@@ -1,9 +1,10 @@
-// Saves the text of an element as a file. A Blob, so that the text is never part of a URL.
+// Saves the text of an element as a file, below a line that says what it is, if there is one. A Blob, so that the text is never part of a URL.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-download]");
   if (!button) return;
   const source = document.getElementById(button.dataset.source);
-  const address = URL.createObjectURL(new Blob([`${source.textContent}\n`], { type: "application/octet-stream" }));
+  const lines = [button.dataset.preface, source.textContent].filter(Boolean);
+  const address = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "application/octet-stream" }));
   const link = document.createElement("a");
   link.href = address;
   link.download = button.dataset.download;

@@ -56,6 +56,6 @@ def samples(name: str = "Checkout & Co") -> dict[str, dict[str, Any]]:
             "password_link": link,
         },
         "password_changed": {"at": NOON},
-        "password_reset": {"password_reset_url": link},
+        "password_reset": {"password_reset_url": link, "minutes": 60},
         "role_changed": {"place": name, "role": "developer", "by": "alice@example.com", "at": NOON, "link": link},
     }

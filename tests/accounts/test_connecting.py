@@ -203,6 +203,9 @@ def test_super_admin_reads_what_switches_the_others_on(alice_client: Client) -> 
         assert f"KEYPORTAL_{name}_CLIENT_ID" in text_of(page)
         assert f"KEYPORTAL_{name}_CLIENT_SECRET" in text_of(page)
     assert 'value="http://127.0.0.1:8000/google/login/callback/"' in page.content.decode()
+    optional = {listed.id: len(listed.optional) for listed in page.context["not_configured"]}
+    assert optional == {"github": 1, "google": 0, "any_oidc": 4}
+    assert "KEYPORTAL_OIDC_ID_GROUPS_CLAIM" in text_of(page)
 
 
 def test_callback_urls_are_built_from_the_configured_address(alice_client: Client, settings: Any) -> None:

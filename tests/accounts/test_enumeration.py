@@ -185,6 +185,13 @@ def test_registering_with_a_handed_over_link_answers_one_thing(
     assert Invitation.objects.get(email=email).accepted_at is None
 
 
+def test_sign_in_after_registering_knows_the_address_of_the_invitation(invitation_of: Callable[[str], str]) -> None:
+    client = register(invitation_of("eric@example.com"))
+    assert 'value="eric@example.com"' in client.get(client.followed["Location"]).content.decode()
+    # Whoever comes to the same browser from elsewhere may be somebody else.
+    assert "eric@example.com" not in client.get("/account/sign-in/").content.decode()
+
+
 def test_registering_with_a_handed_over_link_is_the_same_to_the_byte(
     erin: User, invitation_of: Callable[[str], str]
 ) -> None:

@@ -100,6 +100,7 @@ def test_app_is_set_up_by_the_code_that_it_shows(dana: Person, dana_client: Clie
     response = dana_client.post(ADD_APP, {"code": code_of(secret)})
     assert response.status_code == 200
     assert len(shown_codes(response)) == 10
+    assert f"Recovery codes of dana@example.com at {ORIGIN}, made on " in response.content.decode()
     assert "no-store" in response["Cache-Control"]
     assert kinds_of(dana.user) == ["totp", "recovery_codes"]
 
@@ -280,6 +281,21 @@ def test_last_factor_stays_where_an_organization_requires_one(bob: Person, bob_c
     assert response.status_code == 422
     assert "Northwind requires a second factor. Add another one first" in text_of(response)
     assert kinds_of(bob.user) == ["totp", "recovery_codes"]
+
+
+@pytest.mark.parametrize("reason", ["required", "short password"])
+def test_last_factor_that_stays_says_so_before_anything_is_sent(bob: Person, bob_client: Client, reason: str) -> None:
+    with_app(bob)
+    if reason == "required":
+        require(bob, "all")
+    else:
+        shorten_password(bob)
+        sign_in_anew(bob_client, bob)
+    page = bob_client.get(REMOVE_APP)
+    said = {"required": "Northwind requires a second factor.", "short password": "Your password has fewer than 15"}
+    assert said[reason] in text_of(page)
+    assert "Add another factor" in text_of(page)
+    assert 'type="submit">Remove app' not in page.content.decode()
 
 
 def test_one_of_two_factors_goes_where_an_organization_requires_one(bob: Person, bob_client: Client) -> None:

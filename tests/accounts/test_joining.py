@@ -304,10 +304,14 @@ def test_person_is_told_of_a_role_that_changed_or_ended(erin: Person, team: Team
         sign_in("erin-1", groups=groups)
     rows = OutgoingMail.objects.filter(name="role_changed", user=erin.user).order_by("id")
     changed, ended = [unsealed(row.content) for row in rows]
-    assert changed.subject == ended.subject == "Your role in Payments was changed"
+    assert changed.subject == "Your role in Payments was changed"
+    assert ended.subject == "You were removed from Payments"
     assert "You are team admin in Payments from now on." in changed.text
     assert "You are no longer in Payments." in ended.text
     assert "By: the groups at your provider" in ended.text
+    assert "What you can see and do now" in changed.text
+    assert "What you can see and do now" not in ended.text
+    assert "Open keyportal" not in ended.html
 
 
 def test_membership_that_was_given_by_hand_stays(dana: Person, team: Team, mapped: Any, sign_in: Any) -> None:

@@ -120,6 +120,11 @@ def test_times_are_told_where_the_reader_is() -> None:
     assert "2 March 2026, 12:00 UTC" in outbox.render("password_changed", told).text
 
 
+def test_reset_says_for_how_long_its_link_is_good() -> None:
+    mail = rendered("password_reset")
+    assert ["within 60 minutes" in said for said in (mail.text, mail.html)] == [True, True]
+
+
 def test_put_keeps_what_it_says_for_whoever_knows_the_secret(db: None, settings: Any) -> None:
     mail = outbox.put("password_reset", to="dana@example.com", context=samples()["password_reset"], at=NOON)
     row = OutgoingMail.objects.get()

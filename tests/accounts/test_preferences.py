@@ -95,6 +95,13 @@ def test_post_of_a_mail_program_stops_the_topic_at_once(dana: Person) -> None:
     assert event.actor_label == "unsubscribe link"
 
 
+def test_link_shows_only_so_much_of_the_address(client: Client, dana: Person) -> None:
+    path = path_of(dana, Topic.TIPS)
+    for page in (client.get(path), client.post(path, ONE_CLICK)):
+        assert "d…@example.com" in page.content.decode()
+        assert "dana" not in page.content.decode()
+
+
 def test_second_post_is_as_good_as_the_first(client: Client, dana: Person) -> None:
     path = path_of(dana, Topic.SECURITY_ADVISORIES)
     client.post(path, ONE_CLICK)

@@ -86,6 +86,13 @@ def test_password_leads_back_to_the_form(dana_client: Client, project: Project) 
     assert dana_client.get("/integrations/new/").status_code == 200
 
 
+def test_confirmation_without_a_password_says_that_nothing_was_confirmed(dana_client: Client) -> None:
+    response = confirm(dana_client, "")
+    assert response.status_code == 422
+    assert "That did not confirm that it is you." in text_of(response)
+    assert "Nothing was saved" not in text_of(response)
+
+
 def test_wrong_password_leads_nowhere(dana_client: Client, filled_in: dict[str, Any]) -> None:
     sign_in_old(dana_client)
     dana_client.post("/integrations/new/", filled_in)

@@ -261,6 +261,37 @@ def test_preview_that_keeps_out_nobody_says_so(alice: Person, alice_client: Clie
     assert "Everyone could fulfil it." in text_of(preview(alice_client, domains="Example.com"))
 
 
+def test_preview_of_a_loosening_asks_nobody_to_sign_in_again(alice: Person, alice_client: Client) -> None:
+    verify_address(alice)
+    Organization.objects.update(security_policy={"domains": ["example.com"]})
+    wider = "example.com\nexample.org"
+    assert "Nothing gets stricter. Nobody has to" in text_of(preview(alice_client, domains=wider))
+    page = text_of(preview(alice_client))
+    assert "Nothing is asked any more." in page
+    assert "sign in again" not in page
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_stricter"),
+    [
+        ({}, {}, False),
+        ({}, {"domains": ("a.example",)}, True),
+        ({"domains": ("a.example",)}, {}, False),
+        ({"domains": ("a.example",)}, {"domains": ("a.example", "b.example")}, False),
+        ({"domains": ("a.example", "b.example")}, {"domains": ("a.example",)}, True),
+        ({"domains": ("a.example",)}, {"domains": ("b.example",)}, True),
+        ({"second_factor": "admins"}, {"second_factor": "all"}, True),
+        ({"second_factor": "all"}, {"second_factor": "admins"}, False),
+        ({"second_factor": "all"}, {"require_social": True}, True),
+        ({"require_social": True}, {}, False),
+    ],
+)
+def test_policy_asks_more_than_another_where_anything_is_stricter(
+    before: dict[str, Any], after: dict[str, Any], is_stricter: bool
+) -> None:
+    assert SecurityPolicy(**after).asks_more_than(SecurityPolicy(**before)) is is_stricter
+
+
 def test_preview_refuses_what_would_lock_out_who_asks(alice_client: Client) -> None:
     page = preview(alice_client, second_factor="all")
     assert page.status_code == 422

@@ -177,6 +177,8 @@ def test_sign_in_that_is_tried_too_often_says_so(client: Client, alice: Person) 
     answers = [sign_in(client, f"n{number}@example.com") for number in range(31)]
     assert answers[-1].status_code == 429
     assert "Too many attempts" in text_of(answers[-1])
+    assert "Back to sign in" in text_of(answers[-1])
+    assert "Go to the overview" not in text_of(answers[-1])
 
 
 def test_closed_account_ends_its_sessions(alice_client: Client, alice: Person) -> None:

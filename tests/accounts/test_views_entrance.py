@@ -214,6 +214,20 @@ def test_person_in_no_organization_is_told_so(sign_in_as: SignIn, alice: Person,
     assert "alice@example.com" in text_of(response)
 
 
+def test_person_in_no_organization_goes_on_with_an_open_invitation(
+    sign_in_as: SignIn, alice: Person, dana: Person, team: Team
+) -> None:
+    _, token = invited(alice, team)
+    client = sign_in_as(dana)
+    OrganizationMembership.objects.filter(user=dana.user).delete()
+    assert "/account/profile/" in client.get("/").content.decode()
+    assert "Go on with your invitation" not in text_of(client.get("/"))
+    client.get(f"/invitations/{token}/")
+    assert 'href="/invitations/"' in client.get("/").content.decode()
+    Invitation.objects.all().delete()
+    assert "Go on with your invitation" not in text_of(client.get("/"))
+
+
 def test_person_in_no_organization_can_still_sign_out(sign_in_as: SignIn, alice: Person) -> None:
     client = sign_in_as(alice)
     OrganizationMembership.objects.all().delete()

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts import actions
 from accounts.models import Invitation, Organization, Project, Role, Team
@@ -285,7 +286,7 @@ def test_invitation_is_mailed_and_its_link_shown_once(bob_client: Client, team: 
     [
         ({}, "A mail with a link is on its way to erin@example.com"),
         ({"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}, "is written to the portal’s console"),
-        ({"KEYPORTAL_DEMO": True}, "is in the outbox of this demo"),
+        ({"KEYPORTAL_DEMO": True}, "It is in this demo’s outbox"),
     ],
 )
 def test_invitation_says_where_the_mail_goes(
@@ -295,6 +296,23 @@ def test_invitation_says_where_the_mail_goes(
         setattr(settings, name, value)
     response = bob_client.post(f"/teams/{team.pk}/invite/", {"email": "erin@example.com", "role": "developer"})
     assert said in text_of(response)
+
+
+def test_invitation_says_what_it_replaces(alice_client: Client, bob_client: Client, team: Team) -> None:
+    for client, path, role, title in (
+        (bob_client, f"/teams/{team.pk}/invite/", "developer", "Developer"),
+        (alice_client, "/people/invite/", "auditor", "Auditor"),
+    ):
+        asked = {"email": "erin@example.com", "role": role}
+        assert "It replaces" not in text_of(client.post(path, asked))
+        again = text_of(client.post(path, asked | {"email": "Erin@example.com"}))
+        assert f"It replaces the invitation of {timezone.now():%-d %B %Y} as {title}." in again
+
+
+def test_invitation_without_a_mail_server_promises_no_mail(bob_client: Client, team: Team, settings: Any) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+    said = text_of(bob_client.post(f"/teams/{team.pk}/invite/", {"email": "erin@example.com", "role": "developer"}))
+    assert "If it does not arrive" not in said
 
 
 def test_invitation_says_the_same_of_an_address_that_has_an_account(

@@ -671,14 +671,17 @@ def test_overview_tells_admins_of_keys_that_were_left_behind(
     )
     for person in (dana, dana, erin):
         issue(person, project)
-    said = "of people who left"
+    said = "has no role there any more"
     assert said not in text_of(bob_client.get("/"))
     leave_teams(dana)
-    assert "2 keys of people who left are refused." in text_of(bob_client.get("/"))
+    assert "2 keys are refused because whoever issued them has no role there any more." in text_of(bob_client.get("/"))
     leave_organization(erin)
-    assert "3 keys of people who left are refused." in text_of(alice_client.get("/"))
+    assert "3 keys are refused because whoever issued them has no role there any more." in text_of(
+        alice_client.get("/")
+    )
     assert said not in text_of(sign_in_as(olga).get("/"))
     page = text_of(bob_client.get("/people/left/"))
+    assert "Keys whose issuer has no role there any more" in page
     assert "Dana dana@example.com 2 keys erin@example.com erin@example.com 1 key" in page
     assert "Nobody" in text_of(sign_in_as(olga).get("/people/left/"))
 
@@ -699,7 +702,7 @@ def test_overview_counts_no_further_than_anyone_reads(
     leave_teams(dana)
     for module in ("apikeys.views.overview", "apikeys.listing"):
         monkeypatch.setattr(f"{module}.BOUND", 5)
-    assert "4+ keys of people who left are refused." in text_of(bob_client.get("/"))
+    assert "4+ keys are refused because whoever issued them has no role there any more." in text_of(bob_client.get("/"))
 
 
 def test_people_who_left_cost_the_same_with_more_of_them(
@@ -813,3 +816,31 @@ def test_key_that_someone_else_revoked_meanwhile_is_not_counted(
     monkeypatch.setattr(actions, "revoke_key", revoked)
     done = bob_client.post(urls(dana, team)["revoke"], {"key": str(issued.row.pk)}, follow=True)
     assert "0 keys revoked at 12:00 UTC." in text_of(done)
+
+
+def test_key_whose_issuer_left_its_team_says_so_wherever_it_is_shown(
+    issue: Issue, bob_client: Client, sign_in_as: SignIn, dana: Person, project: Project
+) -> None:
+    key = issue(dana, project).row
+    paths = (f"/keys/{key.pk}/", "/integrations/", f"/projects/{project.pk}/")
+    assert not any("Issuer left" in text_of(bob_client.get(path)) for path in paths)
+    leave_teams(dana)
+    for path in paths:
+        page = text_of(bob_client.get(path))
+        assert "Issuer left" in page, path
+        assert "It is refused: whoever issued it has no role there any more." in page, path
+    assert "Issuer left" in text_of(sign_in_as(dana).get("/account/keys/"))
+    assert "Issuer left" in text_of(bob_client.post("/keys/whose/", {"label": key.label}))
+
+
+@pytest.mark.parametrize("deed", ["role", "remove"])
+def test_only_super_admin_is_told_at_once_that_another_is_needed(
+    alice: Person, alice_client: Client, bob: Person, deed: str
+) -> None:
+    path, said = f"/people/{alice.user.pk}/{deed}/", "This is the only super admin of the organization."
+    page = alice_client.get(path)
+    assert said in text_of(page)
+    assert 'type="submit">Change role' not in page.content.decode()
+    assert 'type="submit">Remove from' not in page.content.decode()
+    OrganizationMembership.objects.filter(pk=bob.membership.pk).update(role=Role.SUPER_ADMIN)
+    assert said not in text_of(alice_client.get(path))

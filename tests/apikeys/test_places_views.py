@@ -154,6 +154,7 @@ def test_archiving_a_team_says_first_what_it_costs(
     page = text_of(alice_client.get("/teams/{team}/archive/".format(**ids)))
     assert "2 keys, 0 used in the last 24 hours, would be refused" in page
     assert "1 project goes with it." in page
+    assert "whoever restores it has its own keys work again. Its projects are restored one by one." in page
     response = alice_client.post("/teams/{team}/archive/".format(**ids), follow=True)
     assert "This team is archived." in text_of(response)
     assert "Invite person" not in text_of(response)
@@ -162,7 +163,8 @@ def test_archiving_a_team_says_first_what_it_costs(
     refused = alice_client.post("/projects/{project}/restore/".format(**ids))
     assert refused.status_code == 422
     assert "The team is archived. A super admin can restore it." in text_of(refused)
-    alice_client.post("/teams/{team}/restore/".format(**ids))
+    restored = alice_client.post("/teams/{team}/restore/".format(**ids), follow=True)
+    assert "Its own keys work again. Its projects are still archived: restore each on its page" in text_of(restored)
     assert place(project)[3] is None
 
 

@@ -107,6 +107,22 @@ def test_who_can_issue_nothing_is_told_so(dana: Person, dana_client: Client, pro
     assert "New API key" not in listed.text
 
 
+def test_who_issues_no_keys_is_told_what_fits(
+    alice: Person, bob_client: Client, dana: Person, dana_client: Client, team: Team
+) -> None:
+    def said(client: Client, path: str) -> str:
+        return client.get(path).content.decode()
+
+    waiting, habit = "Your team has no project yet. Ask its admin to create one.", ">Issue a key</a>"
+    for path in (NEW, LIST, "/projects/"):
+        assert [waiting in said(client, path) for client in (dana_client, bob_client)] == [True, False]
+    assert habit in said(dana_client, "/account/habits/")
+    people.change_organization_role(at=NOON, principal=alice.principal, membership=dana.membership, role=Role.AUDITOR)
+    assert all("Auditors issue no keys." in said(dana_client, path) for path in (NEW, LIST))
+    assert "Auditors create none." in said(dana_client, "/projects/")
+    assert habit not in said(dana_client, "/account/habits/")
+
+
 def test_developer_does_not_revoke_a_colleagues_key(
     issue: Issue, bob: Person, project: Project, dana_client: Client
 ) -> None:
@@ -874,8 +890,8 @@ def test_first_steps_are_those_that_the_person_can_take(
     steps = ["Create a project", "Issue a key", "Use it"]
     assert [title for title, _ in steps_of(bob_client.get("/"))] == steps
     asking: Any = dana_client.get("/")
-    assert [(step.title, step.url) for step in asking.context["steps"]] == [("Join a team that has a project", "")]
-    assert "Ask a team admin to add you" in asking.text
+    assert [(step.title, step.url) for step in asking.context["steps"]] == [("Wait for a project", "")]
+    assert "Your team has no project yet. Ask its admin to create one." in asking.text
     people.create_project(principal=bob.principal, team=team, name="Checkout", at=NOON)
     assert [title for title, _ in steps_of(bob_client.get("/"))] == steps
     issuing: Any = dana_client.get("/")

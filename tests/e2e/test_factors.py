@@ -148,7 +148,10 @@ def test_recovery_code_signs_in_once(home: Page, portal: Portal, complaints: Com
     code = home.locator("#recovery-codes").inner_text().split()[0]
     with home.expect_download() as saved:
         home.get_by_role("button", name="Download").click()
-    assert Path(saved.value.path()).read_text(encoding="utf-8").split()[0] == code
+    preface, *codes = Path(saved.value.path()).read_text(encoding="utf-8").splitlines()
+    assert preface.startswith("Recovery codes of ")
+    assert f" at {portal.url}, made on " in preface
+    assert codes[0] == code
     for expected in ("Overview", "Second factor"):
         sign_out(home)
         begin(home, portal)

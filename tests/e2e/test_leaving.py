@@ -100,7 +100,7 @@ def remove(page: Page, portal: Portal) -> None:
 
 def hand_over(page: Page, portal: Portal) -> None:
     page.goto(portal.url)
-    page.get_by_role("link", name="1 key of people who left").click()
+    page.get_by_role("link", name="1 key is refused").click()
     page.get_by_role("link", name=DANA.name).click()
     page.get_by_label("Choose dana-nightly").check()
     page.get_by_role("button", name="Hand over chosen keys").click()
