@@ -150,9 +150,9 @@ else \
 fi
 endef
 
-# $(call pytest,DATABASE): on WORKERS, one more than a small machine has cores, since one of them mostly waits. With ARGS
-# it is some of the tests, so there is no coverage, and none at all may be left here.
-WORKERS ?= 3
+# $(call pytest,DATABASE): on WORKERS, as many as a small machine has cores: with more, portals that restart under load
+# get too little of them. With ARGS it is some of the tests, so there is no coverage, and none at all may be left here.
+WORKERS ?= 2
 define pytest
 echo "Tests on $(1)"; \
 COVERAGE_FILE=.coverage.$(1) $(VENV_PYTHON) -m pytest -n $(WORKERS) --db=$(1) \
