@@ -125,6 +125,8 @@ class PostgresCluster:
             "unix_socket_directories": str(self.directory),
             # A test that waits for a lock it will never get says so, instead of hanging.
             "lock_timeout": "30s",
+            # Each of the tests' processes may have some dozens of threads that want one at once.
+            "max_connections": "400",
         }
         if not self._is_durable:
             settings |= dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "off")
