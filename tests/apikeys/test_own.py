@@ -18,6 +18,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts import actions as people
 from accounts.models import Invitation, Organization, OrganizationMembership, OutgoingMail, Project, Role, Team, User
 from apikeys import actions
+from apikeys.actions.ending import revoke_with_issuer
 from apikeys.models import ApiKey
 from audit.context import audit_context
 from audit.models import AuditEvent
@@ -318,3 +319,10 @@ def test_organization_of_others_is_not_locked_out(
 ) -> None:
     assert delete(dana_client, dana.email) == 302
     assert Organization.objects.filter(pk__in=[organization.pk, elsewhere.membership.organization_id]).count() == 2
+
+
+def test_key_that_was_revoked_a_moment_ago_keeps_its_own_end(alice: Person, dana: Person, issued: Issued) -> None:
+    actions.revoke_key(principal=alice.principal, api_key=issued.row, at=NOON, reason="It leaked.")
+    revoke_with_issuer(principal=dana.principal, api_key=issued.row, at=NOON, reason="Its issuer goes.")
+    row = ApiKey.objects.get(pk=issued.row.pk)
+    assert (row.revoked_by, row.revoke_reason) == (alice.user, "It leaked.")
